@@ -1,0 +1,1 @@
+"""Tests, laid out as sdp/ is: a room's tests stand in the directory of its name."""

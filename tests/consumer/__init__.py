@@ -1,0 +1,1 @@
+"""From answers to GETs to a gapless copy."""

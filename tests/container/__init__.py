@@ -1,0 +1,1 @@
+"""Where records begin, and fragments written and read back."""

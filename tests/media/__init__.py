@@ -1,0 +1,1 @@
+"""Sources: the test pattern, files, pacing, encoding."""

@@ -1,0 +1,1 @@
+"""Connections, over in-memory transports and a Clock."""

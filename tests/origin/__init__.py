@@ -1,0 +1,1 @@
+"""From a source's records to POSTs."""

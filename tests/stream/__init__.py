@@ -1,0 +1,1 @@
+"""The log in memory, its cursors, the life of an epoch."""
