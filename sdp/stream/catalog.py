@@ -1,0 +1,192 @@
+"""Which streams there are, and the life of each: names, epochs, and where one epoch follows another.
+
+An epoch is one uninterrupted life of a log. A name has at most one current epoch, and past ones for as long as
+something keeps them: the disk, or without a disk a small number in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from sdp.stream.log import StreamLog
+from sdp.stream.record import Flag, Record
+
+__all__ = ["Catalog", "Epoch", "Framer", "Recording", "Stream"]
+
+
+class Framer(Protocol):
+    """The part of :class:`sdp.interfaces.IFramer` that an epoch's inlet uses."""
+
+    known: int
+
+    def boundary(self, offset: int, capture_time: int | None, random_access: bool | None) -> None: ...
+    def feed(self, data: bytes, received_time: int) -> list[Record]: ...
+    def flush(self) -> list[Record]: ...
+
+
+class Recording(Protocol):
+    """The part of :class:`sdp.interfaces.IRecording` that an epoch's inlet uses."""
+
+    start: int
+    end: int
+    written: int
+    durable: int
+
+    def append(self, data: bytes, records: list[Record]) -> None: ...
+    def finish(self) -> object: ...
+
+
+class Epoch:
+    """One life of a stream: its identifier, its log, and what keeps it on disk.
+
+    ``content_type`` is None until it is declared or found in the first bytes. ``complete_length`` is the length
+    that a sender has promised or, of an ended epoch, the one that it has.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        identifier: str,
+        log: StreamLog,
+        framer: Framer,
+        *,
+        content_type: str | None = None,
+        recording: Recording | None = None,
+    ) -> None:
+        self.name = name
+        self.id = identifier
+        self.log = log
+        self.framer = framer
+        self.content_type = content_type
+        self.recording = recording
+        self.complete_length: int | None = None
+        self.last_arrival: int | None = None
+        self.explicit_random_access = False
+
+    @property
+    def ended(self) -> bool:
+        return self.log.finished
+
+    @property
+    def end(self) -> int:
+        return self.log.end
+
+    @property
+    def first_offset(self) -> int:
+        """The first offset that can be given: from the disk where there is a recording, else from memory."""
+        recording = self.recording
+        if recording is not None and recording.start < self.log.start and recording.written >= self.log.start:
+            return recording.start
+        return self.log.start
+
+    @property
+    def durable_offset(self) -> int | None:
+        return None if self.recording is None else self.recording.durable
+
+    def begin_body(self, capture_time: int | None, random_access: bool | None) -> None:
+        """A body begins at the end of the log; its sender says this of its first record."""
+        if random_access is not None:
+            self.explicit_random_access = True
+            self.log.forget_implied()
+        self.framer.boundary(self.log.end, capture_time, random_access)
+
+    def append(self, data: bytes, now: int) -> None:
+        """The inlet: bytes go to the framer, to the disk's queue, and to the log, which tells the fan-out.
+
+        ``now`` is the time of arrival in microseconds.
+        """
+        records = self.framer.feed(data, now)
+        self.last_arrival = now
+        recording = self.recording
+        if recording is not None:
+            recording.append(data, records)
+            self.log.hold_from = recording.written
+        self.log.append(data, records, self.framer.known, now)
+
+    def finish(self) -> None:
+        """The epoch ends at the log's end. Said again, nothing happens."""
+        if self.log.finished:
+            return
+        records = self.framer.flush()
+        self.complete_length = self.log.end
+        if self.recording is not None:
+            if records:
+                self.recording.append(b"", records)
+            self.recording.finish()
+        self.log.finish(records)
+
+    def stored(self) -> None:
+        """The disk has more: what it holds may leave the memory."""
+        if self.recording is not None:
+            self.log.hold_from = self.recording.written
+            self.log.evict()
+
+    def join_point(self) -> Record | None:
+        """Return the newest random access point that can still be given, if there is one."""
+        newest = self.log.newest(Flag.RANDOM_ACCESS)
+        return newest if newest is not None and newest.offset >= self.first_offset else None
+
+
+class Stream:
+    """A name, its current epoch, and the past ones that are kept (oldest first)."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.current: Epoch | None = None
+        self.past: dict[str, Epoch] = {}
+
+    def epoch(self, identifier: str | None) -> Epoch | None:
+        """Return the epoch of that identifier, or the current one for None."""
+        if identifier is None or (self.current is not None and self.current.id == identifier):
+            return self.current
+        return self.past.get(identifier)
+
+
+class Catalog:
+    """All streams by name.
+
+    ``keep_unrecorded`` past epochs of a name stay where no disk has them; those on disk stay until they are removed.
+    """
+
+    def __init__(self, keep_unrecorded: int = 1) -> None:
+        self.keep_unrecorded = keep_unrecorded
+        self._streams: dict[str, Stream] = {}
+        self.on_begin: Callable[[Epoch], None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    def __iter__(self) -> Iterator[Stream]:
+        return iter(self._streams.values())
+
+    def get(self, name: str) -> Stream | None:
+        return self._streams.get(name)
+
+    def current(self, name: str) -> Epoch | None:
+        stream = self._streams.get(name)
+        return None if stream is None else stream.current
+
+    def begin(self, epoch: Epoch) -> None:
+        """Make ``epoch`` its name's current one; an open one before it ends."""
+        stream = self._streams.setdefault(epoch.name, Stream(epoch.name))
+        before = stream.current
+        if before is not None:
+            before.finish()
+            stream.past[before.id] = before
+            if before.recording is not None:
+                before.log.window = 0
+                before.stored()
+            unrecorded = [old for old in stream.past.values() if old.recording is None]
+            for old in unrecorded[: max(len(unrecorded) - self.keep_unrecorded, 0)]:
+                del stream.past[old.id]
+        stream.current = epoch
+        if self.on_begin is not None:
+            self.on_begin(epoch)
+
+    def remove(self, name: str) -> Stream | None:
+        """Forget a name; its epochs end. Return what was forgotten."""
+        stream = self._streams.pop(name, None)
+        if stream is not None and stream.current is not None:
+            stream.current.finish()
+        return stream
