@@ -1,0 +1,65 @@
+# The commands that a person types. Everything lives in .venv, which `make clean` takes away again.
+#
+#   make demo                 a Distributor and an Origin on this machine, and the addresses to watch it at
+#   make demo SOURCE=clip.mp4 the same with a file, a URL or a device
+#   make test                 all that has to hold before a change goes in
+#   make lint | docs | bench  parts of it;  make bench BENCH=parser for one benchmark
+
+PYTHON ?= python3
+VENV ?= .venv
+SOURCE ?= test
+BENCH ?= *
+
+BIN := $(VENV)/bin
+
+# A compat editable install puts this directory itself on the path: twistd then finds twisted/plugins here, and trial
+# finds tests. (Another editable install has an import hook instead of a directory, in which twistd finds no plugins.)
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat
+
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint docs bench clean
+
+help:
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
+
+$(BIN)/python: .ci/bootstrap
+	@bash .ci/bootstrap "$(PYTHON)" "$(VENV)"
+	@touch $@
+
+$(VENV)/.demo: $(BIN)/python setup.cfg pyproject.toml
+	@echo "installing SDP with its codecs into $(VENV)"
+	@$(INSTALL) --editable '.[media]'
+	@touch $@
+
+$(VENV)/.test: $(BIN)/python setup.cfg pyproject.toml
+	@echo "installing SDP and what its tests need into $(VENV)"
+	@$(INSTALL) --editable '.[media,test]'
+	@touch $@ $(VENV)/.demo
+
+demo: $(VENV)/.demo
+	@$(BIN)/sdp demo "$(SOURCE)"
+
+# pytest comes last, so that its closing line is the last one to be seen.
+test: $(VENV)/.test
+	@bash .ci/tools
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory docs
+	@echo "trial" && $(BIN)/trial --temp-directory build/trial --reporter=text tests
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/.test
+	@echo "ruff" && $(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet .
+	@echo "mypy" && $(BIN)/mypy --no-error-summary
+	@echo "layers" && $(BIN)/python -m pytest --quiet --no-header --no-summary tests/test_layering.py
+
+docs: $(VENV)/.test
+	@echo "docs" && $(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+	@$(BIN)/towncrier build --draft --version next > docs/_build/news.txt
+
+bench: $(VENV)/.test
+	@for each in bench/$(BENCH).py; do echo "== $$each" && $(BIN)/python $$each || exit 1; done
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage \
+	    _trial_temp* twistd.log twistd.pid
+	find sdp tests twisted bench docs -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
