@@ -1,0 +1,118 @@
+"""The way out of one connection: straight to the socket while nothing is buffered, through the transport for the rest.
+
+Twisted's ``transport.write`` copies into a buffer and sends it on the reactor's next turn; at a thousand consumers
+that doubles the cost of a record. While its buffer is empty the socket can take the bytes at once, in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IPushProducer, ITransport
+from twisted.internet.tcp import Connection
+from zope.interface import implementer
+
+__all__ = ["Outflow"]
+
+
+@implementer(IPushProducer)
+class Outflow:
+    """One connection's outgoing bytes, and the only owner of their flow control.
+
+    ``send(data)`` is the raw step for the fan-out's loop: it returns how many bytes were taken, or raises
+    BlockingIOError, and may be called only while ``paused`` is False; whoever calls it gives what was not taken to
+    :meth:`write` at once. ``taken_at`` is when the peer was last seen to take something (the clock's seconds).
+    """
+
+    __slots__ = ("_clock", "_transport", "_waiting", "closed", "direct", "paused", "send", "taken_at")
+
+    def __init__(self, transport: ITransport, clock: Callable[[], float]) -> None:
+        self._transport: Any = transport
+        self._clock = clock
+        self._waiting: list[Deferred[None]] = []
+        self.paused = False
+        self.closed = False
+        self.taken_at = clock()
+        self.send: Callable[[bytes], int]
+        # A TLS transport passes attribute look-ups on to the socket below it, so the class itself is asked for.
+        self.direct = isinstance(transport, Connection) and not getattr(transport, "TLS", False)
+        if self.direct:
+            self.send = self._transport.socket.send
+            # With no slack, "paused" means just "something is buffered", which is what a direct send must know.
+            self._transport.bufferSize = 0
+        else:
+            self.send = self._send_through
+        self._transport.registerProducer(self, True)
+
+    def _send_through(self, data: bytes) -> int:
+        if self.paused:
+            raise BlockingIOError
+        self._transport.write(data)
+        return len(data)
+
+    def write(self, data: bytes) -> bool:
+        """Send ``data`` after all that was written before. Return whether more is welcome now; if not,
+        :meth:`drained` tells when."""
+        if self.closed:
+            return False
+        if not self.paused:
+            try:
+                sent = self.send(data)
+            except OSError:
+                # Also where the connection is broken: the transport meets the same error and tells the protocol.
+                sent = 0
+            if sent == len(data):
+                return not self.paused
+            data = data[sent:]
+        self._transport.write(data)
+        return not self.paused
+
+    def drained(self) -> Deferred[None]:
+        """Return a Deferred that fires (None) when more is welcome: at once where it is already."""
+        if not self.paused or self.closed:
+            return succeed(None)
+        waiting: Deferred[None] = Deferred(self._forget)
+        self._waiting.append(waiting)
+        return waiting
+
+    def _forget(self, waiting: Deferred[None]) -> None:
+        if waiting in self._waiting:
+            self._waiting.remove(waiting)
+
+    def finish(self) -> None:
+        """Nothing more will be written: end this side of the connection once all is sent."""
+        self.close()
+        if self.direct:
+            self._transport.loseWriteConnection()
+        else:
+            self._transport.loseConnection()
+
+    def close(self) -> None:
+        """The connection is lost, or about to be: nothing more is taken, nobody waits any longer."""
+        if not self.closed:
+            self.closed = True
+            self._transport.unregisterProducer()
+            self._wake()
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            one.callback(None)
+
+    # IPushProducer, called by the transport
+
+    def pauseProducing(self) -> None:
+        if not self.paused:
+            self.paused = True
+            self.taken_at = self._clock()
+
+    def resumeProducing(self) -> None:
+        self.paused = False
+        self.taken_at = self._clock()
+        self._wake()
+
+    def stopProducing(self) -> None:
+        self.closed = True
+        self._wake()

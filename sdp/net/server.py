@@ -1,0 +1,528 @@
+"""A server's connection: bytes from the socket become requests, answers become bytes, in order.
+
+The way of a request: socket > ``dataReceived`` > http1 reader > :meth:`Site.request` > a body's receiver, piece by
+piece > the answer. One request is worked on at a time; those that follow in the same packets wait in the reader.
+Reading and answering each have a state; the connection turns to the next request when both are DONE.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from email.utils import formatdate
+from enum import Enum, Flag, auto
+from typing import Any, Protocol as Shape
+
+from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from sdp.errors import ProtocolError, Refusal, SDPError
+from sdp.http1 import LAST_CHUNK, End, Request, RequestReader, encode_response
+from sdp.net.limits import ConnectionCount, ServerLimits
+from sdp.net.outflow import Outflow
+from sdp.net.sweep import Sweep
+
+__all__ = ["Body", "Exchange", "Framing", "Pause", "ServerChannel", "ServerChannelFactory", "Site", "problem"]
+
+Lines = Iterable[tuple[bytes, bytes]]
+
+
+class Body(Shape):
+    """Takes a request's content, as it comes."""
+
+    def data(self, data: bytes) -> None: ...
+
+    def end(self) -> None: ...
+
+    def lost(self, error: SDPError | None) -> None:
+        """The content is cut: by a malformed message (``error``, to be answered), or by a lost connection (None)."""
+
+
+class Site(Shape):
+    """Answers requests. May raise an SDPError before it has answered: that becomes a problem document."""
+
+    def request(self, exchange: Exchange) -> Body | None:
+        """A request's head is here. Return who takes its content, or None to have it dropped."""
+
+    def refusal_headers(self, exchange: Exchange) -> Lines:
+        """Field lines that the answer to a raised error carries as well."""
+
+
+class Reading(Enum):
+    """How far the current request has been read."""
+
+    HEAD = auto()
+    BODY = auto()
+    DONE = auto()
+    NEVER = auto()
+    """The connection is going to close: what still comes is dropped."""
+
+
+class Answer(Enum):
+    """How far the current request has been answered."""
+
+    NONE = auto()
+    STARTED = auto()
+    DONE = auto()
+
+
+class Framing(Enum):
+    """How a streamed answer's content is delimited (RFC 9112 section 6)."""
+
+    CHUNKED = auto()
+    LENGTH = auto()
+    CLOSE = auto()
+
+
+class Pause(Flag):
+    """Why a connection is not being read."""
+
+    NOTHING = 0
+    BACKLOG = auto()
+    BODY = auto()
+
+
+def problem(error: SDPError) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """Return the field lines and the content of the answer to an error (RFC 9457)."""
+    document = {"title": error.title, "status": error.status, "detail": error.detail}
+    lines = [(b"Content-Type", b"application/problem+json")]
+    if isinstance(error, Refusal):
+        lines += error.headers
+    return lines, json.dumps(document).encode() + b"\n"
+
+
+class Exchange:
+    """One request and its answer."""
+
+    __slots__ = ("_head_only", "answer", "channel", "framing", "on_lost", "request", "status")
+
+    def __init__(self, channel: ServerChannel, request: Request) -> None:
+        self.channel = channel
+        self.request = request
+        self.answer = Answer.NONE
+        self.framing = Framing.LENGTH
+        self.status = 0
+        self.on_lost: Callable[[], None] | None = None
+        """Called once if the connection is lost before the answer is finished."""
+        self._head_only = request.method == b"HEAD"
+
+    def send_continue(self) -> None:
+        """Ask for the content, where the peer waits to be asked (RFC 9110 section 10.1.1)."""
+        if self.request.expect_continue and self.answer is Answer.NONE:
+            self.channel.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def respond(self, status: int, lines: Lines = (), body: bytes = b"") -> None:
+        """Answer as a whole."""
+        head = list(lines)
+        if self.request.method == b"CONNECT" and status < 300:
+            pass  # RFC 9110 section 9.3.6: no Content-Length in a successful answer to CONNECT
+        elif status != 204 and status != 304:
+            head.append((b"Content-Length", b"%d" % len(body)))
+        encoded = self._head(status, head)
+        self.channel.write(encoded if self._head_only else encoded + body)
+        self.finish()
+
+    def start(self, status: int, lines: Lines, length: int | None) -> Framing:
+        """Begin an answer whose content follows through ``channel.outflow``, framed as is returned.
+
+        ``length`` is the content's, in bytes, or None where it is not known. The answer to HEAD is finished by this.
+        """
+        head = list(lines)
+        if length is not None:
+            head.append((b"Content-Length", b"%d" % length))
+        elif self.request.version >= 11:
+            self.framing = Framing.CHUNKED
+            head.append((b"Transfer-Encoding", b"chunked"))
+        else:
+            self.framing = Framing.CLOSE
+            self.channel.persistent = False
+        self.channel.write(self._head(status, head))
+        if self._head_only:
+            self.finish()
+        else:
+            self.channel.flush()
+        return self.framing
+
+    def _head(self, status: int, lines: list[tuple[bytes, bytes]]) -> bytes:
+        if self.answer is not Answer.NONE:
+            raise RuntimeError("the request is answered already")
+        self.answer = Answer.STARTED
+        self.status = status
+        channel = self.channel
+        channel.before_answer(self)
+        return encode_response(status, [*lines, *channel.common_lines()])
+
+    def finish(self) -> None:
+        """The answer's content is complete."""
+        if self.answer is Answer.DONE:
+            return
+        if self.framing is Framing.CHUNKED and not self._head_only:
+            self.channel.outflow.write(LAST_CHUNK)
+        self.answer = Answer.DONE
+        self.on_lost = None
+        self.channel.answered()
+
+    def abort(self) -> None:
+        """Break the answer off, so that the peer can tell: the connection closes without its end."""
+        self.channel.close_now()
+
+    def refuse(self, error: SDPError) -> None:
+        """Answer with a problem document, or break off where the answer has begun."""
+        if self.answer is not Answer.NONE:
+            self.abort()
+            return
+        lines, body = problem(error)
+        self.respond(error.status, [*lines, *self.channel.site.refusal_headers(self)], body)
+
+
+class ServerChannel(Protocol):
+    """One connection. ``role`` is what the handshake said, if there was one (the site's to set)."""
+
+    log = Logger(namespace="sdp.net.server")
+
+    def __init__(self, factory: ServerChannelFactory) -> None:
+        self.site = factory.site
+        self.factory: ServerChannelFactory = factory
+        self.limits = factory.limits
+        self.role: str | None = None
+        self.persistent = True
+        self.idle_timeout = factory.limits.idle_timeout
+        self.requests_left = factory.limits.requests
+        self.deadline: float | None = None
+        self.peer = ""
+        self.on_closed: list[Callable[[], None]] = []
+        self.bytes_received = 0
+        self._reader = RequestReader(factory.limits.message)
+        self._reading = Reading.HEAD
+        self._exchange: Exchange | None = None
+        self._body: Body | None = None
+        self._paused = Pause.NOTHING
+        self._corked: list[bytes] | None = None
+        self._discard_left = 0
+        self._head_begun = False
+
+    # -- Twisted calls -----------------------------------------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        transport: Any = self.transport
+        self.peer = getattr(transport.getPeer(), "host", "")
+        if hasattr(transport, "setTcpNoDelay"):
+            transport.setTcpNoDelay(True)
+        self.outflow = Outflow(transport, self.factory.sweep.now)
+        self.factory.sweep.add(self)
+        self._arm(self.limits.head_timeout)
+        if not self.factory.enter(self):
+            self.refuse_connection()
+
+    def dataReceived(self, data: bytes) -> None:
+        self.bytes_received += len(data)
+        if self._reading is Reading.NEVER:
+            self._discard(len(data))
+            return
+        self._reader.feed(data)
+        self._advance()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.factory.sweep.discard(self)
+        self.factory.leave(self)
+        self.outflow.close()
+        self._reading = Reading.NEVER
+        body, self._body = self._body, None
+        if body is not None:
+            body.lost(None)
+        if self._exchange is not None and self._exchange.on_lost is not None:
+            self._exchange.on_lost()
+        closed, self.on_closed = self.on_closed, []
+        for call in closed:
+            call()
+
+    # -- reading -----------------------------------------------------------------------------------------------
+
+    def _advance(self) -> None:
+        """Work through what has arrived, until a request waits for its answer or more bytes are needed."""
+        if self._corked is not None:
+            return  # an answer that was finished in the midst of this very loop: the loop goes on by itself
+        self._corked = []
+        try:
+            while self._reading in (Reading.HEAD, Reading.BODY) and not self._paused & Pause.BODY:
+                event = self._reader.next_event()
+                if event is None:
+                    break
+                if type(event) is bytes:
+                    self._content(event)
+                elif type(event) is Request:
+                    self._head(event)
+                elif type(event) is End:
+                    self._end()
+        except ProtocolError as error:
+            self._malformed(error)
+        finally:
+            self.flush()
+            self._corked = None
+        self._watch_backlog()
+        self._set_deadline()
+
+    def _head(self, request: Request) -> None:
+        self.requests_left -= 1
+        self.persistent = request.persistent and self.requests_left > 0 and not self.factory.draining
+        self._reading = Reading.BODY
+        self._head_begun = False
+        self._discard_left = self.limits.discard
+        self._exchange = exchange = Exchange(self, request)
+        self.factory.requests += 1
+        try:
+            self._body = self.site.request(exchange)
+        except SDPError as error:
+            exchange.refuse(error)
+        except Exception:
+            self.log.failure("A request could not be answered: {method} {target}", method=request.method, target=request.target)
+            exchange.refuse(SDPError("The server met an error of its own; its log says more."))
+
+    def _content(self, data: bytes) -> None:
+        if self._body is not None:
+            self._body.data(data)
+        else:
+            self._discard(len(data))
+
+    def _discard(self, count: int) -> None:
+        self._discard_left -= count
+        if self._discard_left >= 0:
+            return
+        if self._reading is Reading.NEVER:
+            self.close_now()
+        else:
+            self.close()
+
+    def _end(self) -> None:
+        self._reading = Reading.DONE
+        body, self._body = self._body, None
+        if body is not None:
+            body.end()
+        self._turn()
+
+    def _malformed(self, error: ProtocolError) -> None:
+        self.persistent = False
+        exchange = self._exchange
+        if self._reading is Reading.BODY and exchange is not None:
+            body, self._body = self._body, None
+            if body is not None:
+                body.lost(error)
+            if exchange.answer is Answer.NONE:
+                exchange.refuse(error)
+        else:
+            lines, content = problem(error)
+            lines += self.factory.standing_lines()
+            length = (b"Content-Length", b"%d" % len(content))
+            self.write(encode_response(error.status, [*lines, length, (b"Connection", b"close")]) + content)
+        self.close()
+
+    def stop_body(self) -> None:
+        """Whoever takes the content wants no more of it: the rest is dropped, up to a limit."""
+        self._body = None
+
+    def pause_body(self) -> None:
+        """Read no further until :meth:`resume_body`: whoever takes the content cannot take more."""
+        self._pause(Pause.BODY)
+
+    def resume_body(self) -> None:
+        if self._paused & Pause.BODY:
+            self._resume(Pause.BODY)
+            self._advance()
+
+    def _watch_backlog(self) -> None:
+        if self._reading is Reading.DONE and self._reader.buffered > self.limits.backlog:
+            self._pause(Pause.BACKLOG)
+        elif self._paused & Pause.BACKLOG:
+            self._resume(Pause.BACKLOG)
+
+    def _pause(self, why: Pause) -> None:
+        if not self._paused:
+            self._transport.pauseProducing()
+        self._paused |= why
+
+    def _resume(self, why: Pause) -> None:
+        self._paused &= ~why
+        if not self._paused and not self.outflow.closed:
+            self._transport.resumeProducing()
+
+    @property
+    def _transport(self) -> Any:
+        return self.transport
+
+    # -- answering ---------------------------------------------------------------------------------------------
+
+    def common_lines(self) -> Lines:
+        """Field lines of every answer: who speaks, and how the connection goes on (RFC 9112 section 9.3)."""
+        if self.persistent:
+            alive = b"timeout=%d, max=%d" % (self.idle_timeout, self.requests_left)
+            return [*self.factory.standing_lines(), (b"Connection", b"keep-alive"), (b"Keep-Alive", alive)]
+        return [*self.factory.standing_lines(), (b"Connection", b"close")]
+
+    def before_answer(self, exchange: Exchange) -> None:
+        """Settle whether the connection goes on: not where a client still waits to be asked for its content."""
+        request = exchange.request
+        if self._reading is Reading.BODY and request.expect_continue and self._body is None:
+            self.persistent = False
+        if self._reading is Reading.BODY and (request.content_length or 0) > self.limits.discard and self._body is None:
+            self.persistent = False
+        if self.factory.draining:
+            self.persistent = False
+
+    def write(self, data: bytes) -> None:
+        """Send a head or a whole answer; those that are made in one turn go out together."""
+        if self._corked is not None:
+            self._corked.append(data)
+        else:
+            self.outflow.write(data)
+
+    def flush(self) -> None:
+        if self._corked:
+            data = b"".join(self._corked)
+            self._corked.clear()
+            self.outflow.write(data)
+
+    def answered(self) -> None:
+        """The current answer is complete."""
+        self._turn()
+        if self._corked is None:
+            self._advance()
+
+    def _turn(self) -> None:
+        """Go on to the next request, if this one is both read and answered."""
+        exchange = self._exchange
+        if exchange is None or exchange.answer is not Answer.DONE:
+            return
+        if not self.persistent:
+            if self._reading is not Reading.NEVER:
+                self.close()
+        elif self._reading is Reading.DONE:
+            self._exchange = None
+            self._reading = Reading.HEAD
+
+    # -- ending ------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close once what was written is sent, still reading for a moment: an answer must not be lost to a reset."""
+        if self._reading is Reading.NEVER:
+            return
+        self.flush()
+        self.persistent = False
+        self._reading = Reading.NEVER
+        self._discard_left = self.limits.discard
+        body, self._body = self._body, None
+        if body is not None:
+            body.lost(None)
+        self._resume(self._paused)
+        self._arm(None)
+        self.outflow.drained().addCallback(self._linger)
+
+    def _linger(self, result: object) -> None:
+        """All is sent: end our side, and wait for the peer's end."""
+        self._arm(self.limits.linger_timeout)
+        self.outflow.finish()
+
+    def close_now(self) -> None:
+        """Close without regard for what is not sent yet."""
+        self._reading = Reading.NEVER
+        self._transport.abortConnection()
+
+    def refuse_connection(self) -> None:
+        """There are too many connections: say so, and close."""
+        error = Refusal(503, "Too many connections", "Try again later, or at another Distributor.")
+        lines, content = problem(error)
+        lines += [*self.factory.standing_lines(), (b"Retry-After", b"5"), (b"Connection", b"close")]
+        self.write(encode_response(503, [*lines, (b"Content-Length", b"%d" % len(content))]) + content)
+        self.close()
+
+    def drain(self) -> None:
+        """The server is going to end: an idle connection closes now, a busy one after its answer."""
+        self.persistent = False
+        if self._reading is Reading.HEAD and self._reader.at_start:
+            self.close()
+
+    # -- time --------------------------------------------------------------------------------------------------
+
+    def _arm(self, delay: float | None) -> None:
+        self.deadline = None if delay is None else self.factory.sweep.now() + delay
+
+    def _set_deadline(self) -> None:
+        match self._reading:
+            case Reading.HEAD if self._reader.at_start:
+                self._arm(self.idle_timeout)
+            case Reading.HEAD:
+                if not self._head_begun:
+                    self._head_begun = True
+                    self._arm(self.limits.head_timeout)
+            case Reading.BODY:
+                self._arm(None if self._paused else self.limits.body_timeout)
+            case Reading.DONE:
+                self._arm(None)
+
+    def timed_out(self) -> None:
+        """Called by the sweep when the deadline has passed."""
+        self.deadline = None
+        if self._reading is Reading.NEVER:
+            self.close_now()
+        elif self._reading is Reading.HEAD and self._reader.at_start:
+            self.close()
+        else:
+            what = "content" if self._reading is Reading.BODY else "head"
+            self._malformed(ProtocolError(f"The request's {what} took too long to arrive.", status=408, title="Request timeout"))
+
+
+class ServerChannelFactory(ServerFactory):
+    """Makes a channel for each connection, and counts them."""
+
+    noisy = False
+
+    def __init__(
+        self,
+        site: Site,
+        clock: IReactorTime,
+        sweep: Sweep,
+        limits: ServerLimits,
+        *,
+        wall_clock: Callable[[], float],
+        standing: Lines = (),
+        exempt: Callable[[str], bool] = lambda address: False,
+    ) -> None:
+        self.site = site
+        self.clock = clock
+        self.sweep = sweep
+        self.limits = limits
+        self.count = ConnectionCount(limits)
+        self.draining = False
+        self.requests = 0
+        self.channels: set[ServerChannel] = set()
+        self._exempt = exempt
+        self._wall_clock = wall_clock
+        self._standing = tuple(standing)
+        self._standing_at = (-1, [*self._standing])
+
+    def buildProtocol(self, addr: IAddress | None) -> ServerChannel:
+        return ServerChannel(self)
+
+    def standing_lines(self) -> list[tuple[bytes, bytes]]:
+        """Field lines that every answer carries: Date (RFC 9110 section 6.6.1), and those that were handed in."""
+        now = int(self._wall_clock())
+        if self._standing_at[0] != now:
+            self._standing_at = (now, [(b"Date", formatdate(now, usegmt=True).encode()), *self._standing])
+        return self._standing_at[1]
+
+    def enter(self, channel: ServerChannel) -> bool:
+        self.channels.add(channel)
+        return self.count.enter(channel.peer, exempt=self._exempt(channel.peer))
+
+    def leave(self, channel: ServerChannel) -> None:
+        self.channels.discard(channel)
+        self.count.leave(channel.peer)
+
+    def drain(self) -> None:
+        """Serve nothing new on the connections that there are."""
+        self.draining = True
+        for channel in tuple(self.channels):
+            channel.drain()
+
+
