@@ -54,7 +54,7 @@ lint: $(VENV)/.test
 
 docs: $(VENV)/.test
 	@echo "docs" && $(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
-	@$(BIN)/towncrier build --draft --version next > docs/_build/news.txt
+	@$(BIN)/towncrier build --draft --version next > docs/_build/news.txt 2>&1 || { cat docs/_build/news.txt; exit 1; }
 
 bench: $(VENV)/.test
 	@for each in bench/$(BENCH).py; do echo "== $$each" && $(BIN)/python $$each || exit 1; done
