@@ -1,0 +1,59 @@
+"""Turns what av raises into one sentence: what could not be done, why, and what to do about it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sdp.errors import MediaError
+
+__all__ = ["import_av", "media_faults"]
+
+_USER_PART = re.compile(r"(?<=://)[^/@\s]*@")
+
+
+def import_av() -> Any:
+    """Return PyAV, which only installations with the [media] extra have; raises MediaError with the way to get it."""
+    try:
+        import av
+    except ImportError as error:
+        raise MediaError(
+            f"Sources need PyAV, which cannot be imported ({error}); install it by: pip install 'sdp-streaming[media]'."
+        ) from None
+    return av
+
+
+def _reason(error: BaseException) -> str:
+    match error:
+        case FileNotFoundError():
+            return "it does not exist; check the name"
+        case IsADirectoryError():
+            return "it is a directory; name a file in it"
+        case PermissionError():
+            return "this user may not read it; check its permissions"
+        case ConnectionRefusedError():
+            return "nothing answers at that address; check host, port and that the server runs"
+        case TimeoutError():
+            return "it did not answer in time; check the address and the network"
+    name, text = type(error).__name__, getattr(error, "strerror", None) or str(error)
+    if name == "InvalidDataError":
+        return "its content is no media that FFmpeg can read; check that it is whole"
+    if name in ("DecoderNotFoundError", "EncoderNotFoundError", "UnknownCodecError"):
+        return f"this FFmpeg has no such codec ({text}); choose another"
+    if name.startswith("HTTP"):
+        return f"the server refused it ({text}); check the URL"
+    text = _USER_PART.sub("", text).rstrip(".")
+    return f"FFmpeg says: {text or name}; check the source and its options"
+
+
+@contextmanager
+def media_faults(action: str) -> Iterator[None]:
+    """Raise MediaError for what av, the system or a wrong value raises within; ``action`` is what cannot be done."""
+    try:
+        yield
+    except MediaError:
+        raise
+    except (OSError, ValueError, RuntimeError, ArithmeticError, LookupError, TypeError) as error:
+        raise MediaError(f"Cannot {_USER_PART.sub('', action)}: {_reason(error)}.") from error
