@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.interfaces import IPushProducer, ITransport
 from twisted.internet.tcp import Connection
 from zope.interface import implementer
@@ -70,8 +70,11 @@ class Outflow:
         return not self.paused
 
     def drained(self) -> Deferred[None]:
-        """Return a Deferred that fires (None) when more is welcome: at once where it is already."""
-        if not self.paused or self.closed:
+        """Return a Deferred that fires (None) when more is welcome: at once where it is already. It fails with
+        CancelledError where the connection is lost."""
+        if self.closed:
+            return fail(CancelledError())
+        if not self.paused:
             return succeed(None)
         waiting: Deferred[None] = Deferred(self._forget)
         self._waiting.append(waiting)
@@ -90,16 +93,12 @@ class Outflow:
             self._transport.loseConnection()
 
     def close(self) -> None:
-        """The connection is lost, or about to be: nothing more is taken, nobody waits any longer."""
+        """The connection is lost, or about to be: nothing more is taken, and whoever waits is cancelled."""
         if not self.closed:
             self.closed = True
             self._transport.unregisterProducer()
-            self._wake()
-
-    def _wake(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for one in waiting:
-            one.callback(None)
+            for one in tuple(self._waiting):
+                one.cancel()
 
     # IPushProducer, called by the transport
 
@@ -111,8 +110,9 @@ class Outflow:
     def resumeProducing(self) -> None:
         self.paused = False
         self.taken_at = self._clock()
-        self._wake()
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            one.callback(None)
 
     def stopProducing(self) -> None:
-        self.closed = True
-        self._wake()
+        self.close()

@@ -166,6 +166,7 @@ class Exchange:
 
     def abort(self) -> None:
         """Break the answer off, so that the peer can tell: the connection closes without its end."""
+        self.answer = Answer.DONE
         self.channel.close_now()
 
     def refuse(self, error: SDPError) -> None:
@@ -227,13 +228,13 @@ class ServerChannel(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.factory.sweep.discard(self)
         self.factory.leave(self)
-        self.outflow.close()
         self._reading = Reading.NEVER
         body, self._body = self._body, None
         if body is not None:
             body.lost(None)
         if self._exchange is not None and self._exchange.on_lost is not None:
             self._exchange.on_lost()
+        self.outflow.close()
         closed, self.on_closed = self.on_closed, []
         for call in closed:
             call()
@@ -416,7 +417,7 @@ class ServerChannel(Protocol):
             body.lost(None)
         self._resume(self._paused)
         self._arm(None)
-        self.outflow.drained().addCallback(self._linger)
+        self.outflow.drained().addCallbacks(self._linger, lambda cancelled: None)
 
     def _linger(self, result: object) -> None:
         """All is sent: end our side, and wait for the peer's end."""
@@ -426,6 +427,7 @@ class ServerChannel(Protocol):
     def close_now(self) -> None:
         """Close without regard for what is not sent yet."""
         self._reading = Reading.NEVER
+        self.outflow.close()
         self._transport.abortConnection()
 
     def refuse_connection(self) -> None:

@@ -20,6 +20,9 @@ class Framer(Protocol):
 
     known: int
 
+    @property
+    def content_type(self) -> str | None: ...
+
     def boundary(self, offset: int, capture_time: int | None, random_access: bool | None) -> None: ...
     def feed(self, data: bytes, received_time: int) -> list[Record]: ...
     def flush(self) -> list[Record]: ...
@@ -40,8 +43,8 @@ class Recording(Protocol):
 class Epoch:
     """One life of a stream: its identifier, its log, and what keeps it on disk.
 
-    ``content_type`` is None until it is declared or found in the first bytes. ``complete_length`` is the length
-    that a sender has promised or, of an ended epoch, the one that it has.
+    ``declared_type`` is the Content-Type that its sender gave, if it gave one. ``complete_length`` is the length that a
+    sender has promised or, of an ended epoch, the one that it has.
     """
 
     def __init__(
@@ -51,18 +54,23 @@ class Epoch:
         log: StreamLog,
         framer: Framer,
         *,
-        content_type: str | None = None,
+        declared_type: str | None = None,
         recording: Recording | None = None,
     ) -> None:
         self.name = name
         self.id = identifier
         self.log = log
         self.framer = framer
-        self.content_type = content_type
+        self.declared_type = declared_type
         self.recording = recording
         self.complete_length: int | None = None
         self.last_arrival: int | None = None
         self.explicit_random_access = False
+
+    @property
+    def content_type(self) -> str:
+        """The media type: as declared, else as found in the first bytes."""
+        return self.declared_type or self.framer.content_type or "application/octet-stream"
 
     @property
     def ended(self) -> bool:

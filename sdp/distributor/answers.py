@@ -1,0 +1,297 @@
+"""Answers to GET and HEAD of a stream: by what the consumer has, by Range, or plainly.
+
+Each is a coroutine that decides where the answer begins and how its content is framed, and then hands over to a
+:class:`~sdp.distributor.delivery.Delivery` for what is live, or sends an interval that is there already.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.interfaces import IReactorTime
+
+from sdp.distributor.asking import Ask, Interval, check_possessed, holds, live_start, missing
+from sdp.distributor.delivery import Delivery, LagLimits, OnLag, send_interval
+from sdp.distributor.forms import Form, Parts, Raw
+from sdp.distributor.ingest import matches, unsatisfied
+from sdp.distributor.reading import gone, initialization, join_point
+from sdp.distributor.streams import Streams
+from sdp.errors import Refusal
+from sdp.http1.fields import parse_entity_tags
+from sdp.http1.multipart import closing, part_head
+from sdp.http1.ranges import MAX_LAST, format_content_range, resolve
+from sdp.net.server import Answer, Exchange, Framing
+from sdp.stream.catalog import Epoch
+from sdp.stream.record import Record
+
+__all__ = ["Answers"]
+
+Lines = list[tuple[bytes, bytes]]
+
+POLL_LIMIT = 8 * 1024 * 1024
+"""The most that one long poll's multipart answer carries, in bytes; the next request gets what follows."""
+
+
+class Answers:
+    """Makes the answers of one Distributor. ``boundary`` is that of all its multipart contents."""
+
+    def __init__(self, streams: Streams, clock: IReactorTime, boundary: bytes, common: Lines) -> None:
+        self._streams = streams
+        self._clock = clock
+        self._boundary = boundary
+        self._common = common
+        # One object for each wire form: consumers of the same one share what is framed.
+        self._raw = {False: Raw(chunked=False), True: Raw(chunked=True)}
+        self._parts = {False: Parts(boundary, chunked=False), True: Parts(boundary, chunked=True)}
+        settings = streams.settings
+        self._limits = LagLimits(settings.lag_bytes, settings.lag_seconds)
+
+    async def answer(self, exchange: Exchange, epoch: Epoch, ask: Ask) -> None:
+        """Answer a GET or HEAD of ``epoch``. Refusal 410, 412, 416."""
+        if not matches(ask.tags, epoch):
+            raise Refusal(412, "Another epoch", f'If-Match names another epoch; the current one is "{epoch.id}".')
+        head_only = exchange.request.method == b"HEAD"
+        if ask.possessed is not None and not head_only:
+            check_possessed(ask.possessed, epoch)
+            if epoch.ended:
+                await self._lacking(exchange, epoch, ask, ask.possessed)
+            elif ask.wait is not None:
+                await self._poll(exchange, epoch, ask, ask.possessed, ask.wait)
+            else:
+                await self._live(exchange, epoch, ask, ask.possessed)
+        elif ask.ranges is not None and self._range_applies(exchange, epoch, ask):
+            await self._by_range(exchange, epoch, ask)
+        elif epoch.ended:
+            await self._whole(exchange, epoch)
+        elif head_only:
+            exchange.respond(200, self._lines(epoch, live=True))
+        else:
+            await self._plain(exchange, epoch)
+
+    # -- heads -------------------------------------------------------------------------------------------------
+
+    def _lines(self, epoch: Epoch, *, live: bool, multipart: bool = False) -> Lines:
+        lines = [*self._common, *self._streams.stream_lines(epoch)]
+        content_type = epoch.content_type.encode("latin-1")
+        if multipart:
+            content_type = b"multipart/byteranges; boundary=" + self._boundary
+        lines.append((b"Content-Type", content_type))
+        lines.append((b"Cache-Control", b"no-store") if live else (b"Accept-Ranges", b"bytes"))
+        return lines
+
+    def _empty_lines(self, epoch: Epoch) -> Lines:
+        return [*self._common, *self._streams.stream_lines(epoch), (b"Cache-Control", b"no-store")]
+
+    # -- plainly -----------------------------------------------------------------------------------------------
+
+    async def _plain(self, exchange: Exchange, epoch: Epoch) -> None:
+        await self._first_bytes(epoch)
+        start = join_point(epoch)
+        before = await initialization(epoch, start)
+        framing = exchange.start(200, self._lines(epoch, live=True), None)
+        await self._deliver(exchange, epoch, self._raw, framing, start, before, OnLag.JUMP)
+
+    async def _first_bytes(self, epoch: Epoch) -> None:
+        """Wait until the first bytes have told an undeclared media type: the head has to name it."""
+        if epoch.declared_type is None and epoch.log.known == 0:
+            await self._streams.first_record(epoch.name, float("inf"))
+
+    async def _whole(self, exchange: Exchange, epoch: Epoch) -> None:
+        """The recording of an ended epoch, or what retention has left of it."""
+        first, end = epoch.first_offset, epoch.end
+        lines = self._lines(epoch, live=False)
+        if first == 0:
+            exchange.start(200, lines, end)
+        else:
+            lines.append((b"Content-Range", format_content_range(first, end - 1, end)))
+            exchange.start(206, lines, end - first)
+        await self._send(exchange, epoch, first, end)
+
+    # -- by what the consumer has ------------------------------------------------------------------------------
+
+    async def _start(self, epoch: Epoch, possessed: list[Interval]) -> tuple[int, tuple[Record, bytes] | None, int | None]:
+        """Return where a consumer begins, the initialization segment that it lacks, and the offset of the one it has."""
+        joining = await initialization(epoch, join_point(epoch))
+        interval = None if joining is None else (joining[0].offset, joining[0].offset + len(joining[1]))
+        start = live_start(epoch, possessed, interval, self._streams.settings.catch_up, self._streams.now())
+        before = await initialization(epoch, start)
+        if before is None:
+            return start, None, None
+        record, data = before
+        if holds(possessed, record.offset, record.offset + len(data)) or start < record.offset + len(data):
+            return start, None, record.offset
+        return start, before, record.offset
+
+    async def _live(self, exchange: Exchange, epoch: Epoch, ask: Ask, possessed: list[Interval]) -> None:
+        await self._first_bytes(epoch)
+        start, before, held = await self._start(epoch, possessed)
+        if ask.multipart:
+            framing = exchange.start(206, self._lines(epoch, live=True, multipart=True), None)
+            await self._deliver(exchange, epoch, self._parts, framing, start, before, OnLag.JUMP, held)
+            return
+        lines = self._lines(epoch, live=True)
+        if before is not None:
+            record, data = before
+            if record.offset + len(data) != start:
+                lines.append((b"Content-Range", format_content_range(record.offset, record.offset + len(data) - 1, None)))
+                exchange.respond(206, lines, data)
+                return
+            start = record.offset
+        lines.append((b"Content-Range", format_content_range(start, MAX_LAST, None)))
+        framing = exchange.start(206, lines, None)
+        await self._deliver(exchange, epoch, self._raw, framing, start, None, OnLag.END, held)
+
+    async def _deliver(
+        self,
+        exchange: Exchange,
+        epoch: Epoch,
+        forms: dict[bool, Raw] | dict[bool, Parts],
+        framing: Framing,
+        start: int,
+        before: tuple[Record, bytes] | None,
+        on_lag: OnLag,
+        held: int | None = None,
+    ) -> None:
+        """Send a live answer's content: the initialization segment where it lies before ``start``, then the log."""
+        if exchange.answer is Answer.DONE:
+            return
+        form = forms[framing is Framing.CHUNKED]
+        preface = b""
+        if before is not None:
+            record, data = before
+            held = record.offset
+            if record.offset + len(data) <= start:
+                preface = form.encode_bytes(record.offset, data, record)
+        live = self._streams.live(epoch)
+        delivery = Delivery(
+            exchange, epoch, form, live.fanout, offset=start, on_lag=on_lag, limits=self._limits,
+            now=self._streams.now, sent_initialization=held,
+        )
+        live.deliveries.add(delivery)
+        self._streams.counters.joins += 1
+        try:
+            await delivery.run(preface)
+        finally:
+            live.deliveries.discard(delivery)
+
+    async def _poll(self, exchange: Exchange, epoch: Epoch, ask: Ask, possessed: list[Interval], wait: int) -> None:
+        """Long poll: one answer with all that is new and follows on, or 204 after ``wait`` seconds."""
+        applied = (b"Preference-Applied", b"wait=%d" % wait)
+        forms: Form = self._parts[False] if ask.multipart else self._raw[False]
+        deadline = self._clock.seconds() + wait
+        while True:
+            start, before, _ = await self._start(epoch, possessed)
+            end = forms.available(epoch.log)
+            if before is not None or start < end:
+                break
+            left = deadline - self._clock.seconds()
+            if epoch.ended or left <= 0:
+                lines = [*self._empty_lines(epoch), applied]
+                exchange.respond(204, [*lines, unsatisfied(epoch.end)] if epoch.ended else lines)
+                return
+            await self._streams.change(epoch, left)
+        lines = [*self._lines(epoch, live=True, multipart=ask.multipart), applied]
+        if ask.multipart:
+            blocks = [] if before is None else [forms.encode_bytes(before[0].offset, before[1], before[0])]
+            while start < end and sum(map(len, blocks)) < POLL_LIMIT:
+                block, start = await forms.encode_from(epoch, start, end)
+                blocks.append(block)
+            exchange.respond(206, lines, b"".join([*blocks, forms.closing()]))
+            return
+        if before is not None:
+            record, data = before
+            if record.offset + len(data) != start:
+                lines.append((b"Content-Range", format_content_range(record.offset, record.offset + len(data) - 1, None)))
+                exchange.respond(206, lines, data)
+                return
+            start = record.offset
+        await self._interval(exchange, epoch, lines, start, end, None)
+
+    async def _lacking(self, exchange: Exchange, epoch: Epoch, ask: Ask, possessed: list[Interval]) -> None:
+        """What somebody lacks of an ended epoch, in ascending order."""
+        gaps = missing(possessed, epoch.first_offset, epoch.end)
+        if not gaps:
+            exchange.respond(204, [*self._empty_lines(epoch), unsatisfied(epoch.end)])
+            return
+        if not ask.multipart:
+            start, end = gaps[0]
+            await self._interval(exchange, epoch, self._lines(epoch, live=False), start, end, epoch.end)
+            return
+        framing = exchange.start(206, self._lines(epoch, live=False, multipart=True), None)
+        form = self._parts[framing is Framing.CHUNKED]
+        for start, end in gaps:
+            if not await send_interval(exchange, epoch, form, start, end, epoch.end):
+                return
+        exchange.channel.outflow.write(form.closing())
+        exchange.finish()
+
+    # -- by Range ----------------------------------------------------------------------------------------------
+
+    def _range_applies(self, exchange: Exchange, epoch: Epoch, ask: Ask) -> bool:
+        """Whether Range is heeded: If-Range must name the epoch, and a live ``bytes=0-`` is what players always say."""
+        if ask.if_range is not None:
+            if not ask.if_range.startswith((b'"', b"W/")):
+                return False
+            if not matches(parse_entity_tags(ask.if_range), epoch):
+                return False
+        assert ask.ranges is not None
+        from_zero = len(ask.ranges) == 1 and ask.ranges[0].first == 0 and ask.ranges[0].last is None
+        return epoch.ended or not from_zero or exchange.request.method == b"HEAD"
+
+    async def _by_range(self, exchange: Exchange, epoch: Epoch, ask: Ask) -> None:
+        assert ask.ranges is not None
+        end, complete = epoch.end, epoch.end if epoch.ended else None
+        first = epoch.first_offset
+        if any(spec.first is not None and spec.first < first for spec in ask.ranges):
+            raise gone(epoch)
+        only = ask.ranges[0] if len(ask.ranges) == 1 else None
+        if only is not None and only.last == MAX_LAST and not epoch.ended and only.first is not None and only.first <= end:
+            await self._open_range(exchange, epoch, only.first)
+            return
+        intervals = [(max(start, first), stop) for start, stop in resolve(ask.ranges, end) if stop > first]
+        if not intervals:
+            raise Refusal(416, "Nothing there", f"The log holds {first} to {end}.", (unsatisfied(end),))
+        lines = self._lines(epoch, live=not epoch.ended)
+        if len(intervals) == 1:
+            await self._interval(exchange, epoch, lines, *intervals[0], complete)
+            return
+        await self._ranges(exchange, epoch, intervals, complete)
+
+    async def _open_range(self, exchange: Exchange, epoch: Epoch, start: int) -> None:
+        """RFC 8673: the end is echoed, and the answer stays open until the epoch ends."""
+        lines = [*self._lines(epoch, live=True), (b"Content-Range", format_content_range(start, MAX_LAST, None))]
+        framing = exchange.start(206, lines, None)
+        await self._deliver(exchange, epoch, self._raw, framing, start, None, OnLag.STAY)
+
+    async def _ranges(self, exchange: Exchange, epoch: Epoch, intervals: list[Interval], complete: int | None) -> None:
+        """Several ranges: each is a part (RFC 9110 section 15.3.7.2)."""
+        content_type = (b"Content-Type", epoch.content_type.encode("latin-1"))
+        heads = [
+            part_head(self._boundary, [content_type, (b"Content-Range", format_content_range(start, end - 1, complete))])
+            for start, end in intervals
+        ]
+        last = closing(self._boundary)
+        length = sum(map(len, heads)) + sum(end - start for start, end in intervals) + len(last)
+        exchange.start(206, self._lines(epoch, live=not epoch.ended, multipart=True), length)
+        outflow = exchange.channel.outflow
+        for head, (start, end) in zip(heads, intervals, strict=True):
+            if exchange.answer is Answer.DONE:
+                return
+            outflow.write(head)
+            if not await send_interval(exchange, epoch, self._raw[False], start, end):
+                return
+        outflow.write(last)
+        exchange.finish()
+
+    # -- what is there already ---------------------------------------------------------------------------------
+
+    async def _interval(
+        self, exchange: Exchange, epoch: Epoch, lines: Lines, start: int, end: int, complete: int | None
+    ) -> None:
+        lines.append((b"Content-Range", format_content_range(start, end - 1, complete)))
+        exchange.start(206, lines, end - start)
+        await self._send(exchange, epoch, start, end)
+
+    async def _send(self, exchange: Exchange, epoch: Epoch, start: int, end: int) -> None:
+        if exchange.answer is not Answer.DONE and await send_interval(exchange, epoch, self._raw[False], start, end):
+            exchange.finish()
+
+

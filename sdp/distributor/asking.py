@@ -1,0 +1,123 @@
+"""What a GET asks for, and where in the log its answer begins. No I/O: heads and logs in, places out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import attrs
+
+from sdp.distributor.reading import join_point
+from sdp.errors import ProtocolError, Refusal
+from sdp.http1 import Request
+from sdp.http1.fields import accepts, parse_entity_tags, parse_prefer
+from sdp.http1.ranges import ContentRange, RangeSpec, parse_possessed, parse_range
+from sdp.stream.catalog import Epoch
+
+__all__ = ["WAIT_LIMIT", "Ask", "Interval", "live_start", "missing", "possessed_intervals", "read_ask"]
+
+WAIT_LIMIT = 60
+"""The longest wait that a client may prefer, in seconds (``Prefer: wait``)."""
+
+Interval = tuple[int, int]
+"""Half-open: the first offset and the one after the last."""
+
+
+@attrs.frozen
+class Ask:
+    """A GET's head, read: ``possessed`` is None where the request does not say what it has; ``ranges`` None where it
+    names none; ``tags`` is If-Match; ``wait`` is in seconds."""
+
+    possessed: list[Interval] | None
+    ranges: list[RangeSpec] | None
+    if_range: bytes | None
+    tags: object
+    multipart: bool
+    wait: int | None
+
+
+def read_ask(request: Request, max_ranges: int) -> Ask:
+    """Read a GET's or HEAD's head: ProtocolError 400 where Content-Range, If-Match or the number of ranges is bad."""
+    headers = request.headers
+    has = headers.get_all(b"content-range")
+    tags = headers.combined(b"if-match")
+    wanted = headers.get_all(b"range")
+    preferences = parse_prefer(headers.get_all(b"prefer"))
+    wait = preferences.get(b"wait")
+    possessed = parse_possessed(has) if has else None
+    ranges = parse_range(wanted[0], max_ranges) if len(wanted) == 1 else None
+    return Ask(
+        possessed=None if possessed is None else possessed_intervals(possessed, max_ranges),
+        ranges=ranges,
+        if_range=headers.get(b"if-range"),
+        tags=None if tags is None else parse_entity_tags(tags),
+        multipart=accepts(headers.combined(b"accept"), b"multipart/byteranges", wildcard=False),
+        wait=min(int(wait), WAIT_LIMIT) if wait is not None and wait.isdigit() and len(wait) < 10 else None,
+    )
+
+
+def possessed_intervals(ranges: Iterable[ContentRange], limit: int) -> list[Interval]:
+    """Return what a consumer has as intervals in order, joined where they touch. ``bytes */0`` adds nothing."""
+    intervals: list[Interval] = []
+    ranges = list(ranges)
+    if len(ranges) > limit:
+        raise ProtocolError(f"Name at most {limit} ranges; join those that touch.")
+    for each in ranges:
+        if each.first is None or each.last is None:
+            if each.complete != 0:
+                raise ProtocolError("Who has nothing says Content-Range: bytes */0.")
+        else:
+            intervals.append((each.first, each.last + 1))
+    intervals.sort()
+    joined: list[Interval] = []
+    for start, end in intervals:
+        if joined and start <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], end))
+        else:
+            joined.append((start, end))
+    return joined
+
+
+def check_possessed(possessed: list[Interval], epoch: Epoch) -> None:
+    """Raise the Refusal (416) of a claim to bytes that the log has not got yet."""
+    if possessed and possessed[-1][1] > epoch.end:
+        detail = f"The log ends at {epoch.end}: nobody can have bytes beyond. Ask with If-Match whether the epoch is the same."
+        raise Refusal(416, "Beyond the end", detail, ((b"Content-Range", b"bytes */%d" % epoch.end),))
+
+
+def holds(possessed: list[Interval], start: int, end: int) -> bool:
+    """Whether all of [start, end) is possessed."""
+    return any(first <= start and end <= last for first, last in possessed)
+
+
+def live_start(epoch: Epoch, possessed: list[Interval], initialization: Interval | None, catch_up: float, now: int) -> int:
+    """Return the offset from which a live consumer is served.
+
+    It goes on after the greatest byte that it has, where no random access point lies after that or where its lag is
+    below ``catch_up`` seconds; else at the newest random access point. ``initialization`` is the segment before that;
+    who has only that has nothing. ``now`` is in microseconds.
+    """
+    newest = join_point(epoch)
+    if not possessed:
+        return newest
+    if initialization is not None and initialization[0] <= possessed[0][0] and possessed[-1][1] <= initialization[1]:
+        return newest
+    following = possessed[-1][1]
+    if following >= epoch.end or newest <= following:
+        return following
+    arrival = epoch.log.arrival(following)
+    if following >= epoch.log.start and arrival is not None and now - arrival < catch_up * 1e6:
+        return following
+    return newest
+
+
+def missing(possessed: list[Interval], first: int, end: int) -> list[Interval]:
+    """Return what of [first, end) is not possessed, in ascending order."""
+    gaps: list[Interval] = []
+    at = first
+    for start, stop in possessed:
+        if start > at:
+            gaps.append((at, min(start, end)))
+        at = max(at, stop)
+    if at < end:
+        gaps.append((at, end))
+    return [(start, stop) for start, stop in gaps if start < stop]

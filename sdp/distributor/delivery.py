@@ -1,0 +1,177 @@
+"""One consumer's answer, from its head to its end: a place in the log that moves to the live edge and stands there.
+
+Catching up is a coroutine under flow control, since it is seldom; at the edge the fan-out's loop does the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum, auto
+
+import attrs
+
+from sdp.distributor.fanout import Counters, Fanout
+from sdp.distributor.forms import Form
+from sdp.distributor.reading import initialization, record_start
+from sdp.errors import Refusal
+from sdp.net.server import Answer, Exchange
+from sdp.stream.catalog import Epoch
+
+__all__ = ["Delivery", "LagLimits", "OnLag", "send_interval"]
+
+
+class OnLag(Enum):
+    """What happens to a live answer whose lag passes the limit."""
+
+    JUMP = auto()
+    """It goes on at the newest random access point."""
+    END = auto()
+    """It ends at a record boundary, cleanly: the consumer asks again."""
+    STAY = auto()
+    """It was asked for bytes by their offsets, and gives them as long as they are held."""
+
+
+@attrs.frozen
+class LagLimits:
+    """How far a live consumer may lag: bytes, and the age in seconds of the first byte that it lacks."""
+
+    size: int
+    age: float
+
+
+class Delivery:
+    """A live answer. ``offset`` is the next byte to send, while it does not stand at the edge.
+
+    ``sent_initialization`` is the offset of the initialization segment that the consumer has, or None.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        epoch: Epoch,
+        form: Form,
+        fanout: Fanout,
+        *,
+        offset: int,
+        on_lag: OnLag,
+        limits: LagLimits,
+        now: Callable[[], int],
+        sent_initialization: int | None,
+    ) -> None:
+        self.exchange = exchange
+        self.outflow = exchange.channel.outflow
+        self.epoch = epoch
+        self.form = form
+        self.offset = offset
+        self.started_at = now()
+        self.jumps = 0
+        self._fanout = fanout
+        self._on_lag = on_lag
+        self._limits = limits
+        self._now = now
+        self._sent_initialization = sent_initialization
+
+    @property
+    def _counters(self) -> Counters:
+        return self._fanout.counters
+
+    async def run(self, preface: bytes) -> None:
+        """Send ``preface`` (encoded), then the log from ``offset`` on until its end, and finish the answer."""
+        if preface:
+            await self._write(preface)
+        while await self._step():
+            pass
+        closing = self.form.closing()
+        if closing:
+            self.outflow.write(closing)
+        self.exchange.finish()
+
+    async def _step(self) -> bool:
+        """Send a block, or stand at the edge until something happens. Return whether the answer goes on."""
+        log = self.epoch.log
+        available = self.form.available(log)
+        if self.offset < available:
+            stop = await self._keep_up(available)
+            if stop == self.offset:
+                return False
+            try:
+                block, self.offset = await self.form.encode_from(self.epoch, self.offset, stop)
+            except Refusal:
+                return self._lost_place()
+            self._counters.bytes_sent += len(block)
+            await self._write(block)
+        elif log.finished:
+            return False
+        elif self.outflow.paused:
+            await self.outflow.drained()
+        else:
+            await self._fanout.stand(self, self.form)
+        return True
+
+    async def _write(self, data: bytes) -> None:
+        if not self.outflow.write(data):
+            await self.outflow.drained()
+
+    async def _keep_up(self, available: int) -> int:
+        """Jump where the lag demands it. Return up to where may be sent now; ``offset`` itself to end the answer."""
+        if self._on_lag is OnLag.STAY or not self._lags(available):
+            return available
+        target = self.epoch.join_point()
+        if target is None or target.offset <= self.offset:
+            return available
+        if self.offset >= self.epoch.first_offset and not await record_start(self.epoch, self.offset):
+            # What has begun is completed first: a container cannot go on in the midst of a record.
+            following = self.epoch.log.next_record(self.offset)
+            return available if following is None else min(following.offset, available)
+        self._counters.jumps += 1
+        self.jumps += 1
+        if self._on_lag is OnLag.END:
+            return self.offset
+        self.offset = target.offset
+        before = await initialization(self.epoch, self.offset)
+        if before is not None and before[0].offset not in (self._sent_initialization, self.offset):
+            record, data = before
+            self._sent_initialization = record.offset
+            await self._write(self.form.encode_bytes(record.offset, data, record))
+        return self.form.available(self.epoch.log)
+
+    def _lags(self, available: int) -> bool:
+        if available - self.offset > self._limits.size:
+            return True
+        arrival = self.epoch.log.arrival(self.offset)
+        return arrival is not None and self._now() - arrival > self._limits.age * 1e6
+
+    def _lost_place(self) -> bool:
+        """The bytes at the place are held no longer. Return whether the answer goes on (always by a jump)."""
+        if self._on_lag is OnLag.JUMP and self.epoch.join_point() is not None and self.form.tells_offsets:
+            self.offset = self.epoch.join_point().offset  # type: ignore[union-attr]  # just checked
+            self.jumps += 1
+            self._counters.jumps += 1
+            return True
+        self.exchange.abort()
+        return False
+
+    def lag_bytes(self, places: dict[int, int]) -> int:
+        """How many bytes of the log are not on their way to this consumer yet."""
+        return max(self.epoch.end - places.get(id(self), self.offset), 0)
+
+    def lag_ms(self, places: dict[int, int]) -> float:
+        """The age of the first byte that is not on its way to this consumer yet, in milliseconds; 0 at the edge."""
+        arrival = self.epoch.log.arrival(places.get(id(self), self.offset))
+        return 0.0 if arrival is None else max(self._now() - arrival, 0) / 1000
+
+
+async def send_interval(exchange: Exchange, epoch: Epoch, form: Form, start: int, end: int, complete: int | None = None) -> bool:
+    """Send [start, end) of a log, all of which is there, under flow control. Return whether it could all be sent."""
+    outflow = exchange.channel.outflow
+    while start < end:
+        if exchange.answer is Answer.DONE:
+            return False
+        try:
+            block, start = await form.encode_from(epoch, start, end, complete)
+        except Refusal:
+            exchange.abort()
+            return False
+        if not outflow.write(block):
+            await outflow.drained()
+    return True

@@ -1,0 +1,395 @@
+"""The inlet: a POST's bytes go to the log as they arrive.
+
+:func:`plan` decides from a request's head and the epoch that it meets what is to happen (the table of the wire
+contract's section on posting); :class:`PostBody` then does it, piece by piece, with no step back: overlap is compared,
+what follows the log's end is appended, the answer says where the log ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Any, Protocol
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from sdp.distributor.reading import read
+from sdp.errors import ProtocolError, Refusal, SDPError, StorageError
+from sdp.http1 import Request
+from sdp.http1.fields import ANY, parse_boolean, parse_digits, parse_entity_tags
+from sdp.http1.ranges import MAX_LAST, ContentRange, parse_content_range
+from sdp.net.server import Answer, Exchange
+from sdp.stream.catalog import Epoch
+
+__all__ = ["Action", "FinishBody", "Ingest", "Plan", "Post", "PostBody", "plan", "read_post"]
+
+Lines = tuple[tuple[bytes, bytes], ...]
+_LATEST = 1 << 62
+"""The latest time that is taken for one, in microseconds."""
+
+
+@attrs.frozen
+class Post:
+    """What a POST's head says: ``range`` is None for an ordinary publisher's; ``tags`` is If-Match."""
+
+    range: ContentRange | None
+    content_type: str | None
+    tags: object
+    capture_time: int | None
+    random_access: bool | None
+    declared_length: int | None
+
+    @property
+    def open_ended(self) -> bool:
+        return self.range is None or self.range.last == MAX_LAST
+
+
+def read_post(request: Request) -> Post:
+    """Read and check a POST's head, as far as it can be judged without a stream: ProtocolError 400, Refusal 411, 417."""
+    headers = request.headers
+    ranges = headers.get_all(b"content-range")
+    if len(ranges) > 1:
+        raise ProtocolError("Send Content-Range once: a POST's content is one range.")
+    content_range = parse_content_range(ranges[0]) if ranges else None
+    if request.expect is not None and request.expect != b"100-continue":
+        raise Refusal(417, "Expectation failed", "The only expectation that is understood is 100-continue.")
+    tag_lines = headers.combined(b"if-match")
+    tags = None if tag_lines is None else parse_entity_tags(tag_lines)
+    has_length = b"content-length" in headers or request.chunked
+    finishing = content_range is not None and content_range.first is None
+    if not has_length and not finishing:
+        raise Refusal(411, "Length required", "Send the content with Content-Length, or chunked.")
+    if finishing and request.content_length:
+        raise ProtocolError("Content-Range: bytes */N ends an epoch and has no content.")
+    if content_range is None and tags is not None:
+        raise ProtocolError("If-Match needs a Content-Range: without one a POST always begins a new epoch.")
+    if content_range is not None and content_range.last == MAX_LAST and not request.chunked:
+        raise ProtocolError("An open-ended Content-Range needs chunked content; with Content-Length, say the real last-pos.")
+    capture, random_access = headers.get(b"capture-time"), headers.get(b"random-access")
+    content_type = headers.get(b"content-type")
+    return Post(
+        range=content_range,
+        content_type=None if content_type is None else content_type.decode("latin-1"),
+        tags=tags,
+        capture_time=None if capture is None else parse_digits(capture, _LATEST),
+        random_access=None if random_access is None else parse_boolean(random_access),
+        declared_length=None if request.chunked else request.content_length,
+    )
+
+
+def matches(tags: object, epoch: Epoch | None) -> bool:
+    """Whether an If-Match holds (RFC 9110 section 13.1.1, strong comparison)."""
+    if tags is None:
+        return True
+    if epoch is None:
+        return False
+    if tags is ANY:
+        return True
+    return any(not weak and opaque.decode("latin-1") == epoch.id for weak, opaque in tags)  # type: ignore[attr-defined]
+
+
+class Action(Enum):
+    """What a POST does."""
+
+    BEGIN = auto()
+    """It begins a new epoch."""
+    APPEND = auto()
+    """It goes on with the open one, after comparing what is held already."""
+    COMPARE = auto()
+    """The epoch has ended: it can only be found equal."""
+    FINISH = auto()
+    """It ends the epoch, or finds it ended there."""
+
+
+@attrs.frozen
+class Plan:
+    """What is to be done: ``start`` and ``end`` are the offsets that the content stands for (``end`` None: open)."""
+
+    action: Action
+    start: int = 0
+    end: int | None = None
+    complete_length: int | None = None
+
+
+def _conflict(detail: str, headers: Lines = ()) -> Refusal:
+    return Refusal(409, "Does not fit the log", detail, headers)
+
+
+def unsatisfied(length: int) -> tuple[bytes, bytes]:
+    """The field line that tells a complete length alone: ``Content-Range: bytes */N``."""
+    return (b"Content-Range", b"bytes */%d" % length)
+
+
+def plan(post: Post, epoch: Epoch | None, *, held: bool) -> Plan:
+    """Decide what a POST does to the current epoch; Refusal 412 or 409 where it may not.
+
+    ``held``: another connection is the epoch's Origin. The checks keep the contract's order: the epoch, who posts, where.
+    """
+    if not matches(post.tags, epoch):
+        now = "there is no such epoch" if epoch is None else f'the current epoch is "{epoch.id}"'
+        raise Refusal(412, "Another epoch", f"If-Match names an epoch that is not current: {now}. Ask with HEAD, begin anew.")
+    if held and epoch is not None and not epoch.ended and (post.tags is None or post.range is None):
+        raise _conflict("Another connection is this stream's Origin. To take over, send If-Match with the epoch's ETag.")
+    if post.range is None:
+        return Plan(Action.BEGIN)
+    if post.range.first is None:
+        return _plan_finish(post.range, epoch)
+    return _plan_content(post, post.range, epoch)
+
+
+def _plan_finish(content_range: ContentRange, epoch: Epoch | None) -> Plan:
+    length = content_range.complete
+    if epoch is None or length != epoch.end:
+        where = "there is no such stream" if epoch is None else f"the log ends at {epoch.end}"
+        raise _conflict(f"The epoch cannot end at {length}: {where}.", (unsatisfied(epoch.end),) if epoch and epoch.ended else ())
+    if epoch.complete_length is not None and epoch.complete_length != length:
+        raise _conflict(f"The complete length was said to be {epoch.complete_length}.")
+    return Plan(Action.FINISH)
+
+
+def _plan_content(post: Post, content_range: ContentRange, epoch: Epoch | None) -> Plan:
+    first, last, complete = content_range.first, content_range.last, content_range.complete
+    assert first is not None and last is not None
+    end = None if last == MAX_LAST else last + 1
+    if epoch is None or (epoch.ended and first == 0 and post.tags is None):
+        if first > 0:
+            raise _conflict(f"There is no such stream, and its first byte is 0, not {first}.")
+        return Plan(Action.BEGIN, 0, end, complete)
+    if epoch.ended:
+        if end is None or end > epoch.end or (complete is not None and complete != epoch.end):
+            raise _conflict(f"The epoch has ended at {epoch.end}.", (unsatisfied(epoch.end),))
+        if first < epoch.first_offset:
+            raise _conflict(_not_held(epoch), (unsatisfied(epoch.end),))
+        return Plan(Action.COMPARE, first, end)
+    if post.content_type is not None and (epoch.declared_type or post.content_type).lower() != post.content_type.lower():
+        raise _conflict(f"This epoch's Content-Type is {epoch.declared_type}; it cannot change.")
+    if first > epoch.end:
+        raise _conflict(f"The log ends at {epoch.end}; bytes from {first} on would leave a gap. Send from {epoch.end}.")
+    promised = epoch.complete_length
+    if complete is not None and (complete < epoch.end or promised not in (None, complete)):
+        raise _conflict(f"The complete length cannot be {complete}: it is {promised or epoch.end} or more already.")
+    if promised is not None and end is not None and end > promised:
+        raise _conflict(f"The complete length was said to be {promised}.")
+    if first < epoch.first_offset and first < epoch.end:
+        raise _conflict(_not_held(epoch))
+    return Plan(Action.APPEND, first, end, complete)
+
+
+def _not_held(epoch: Epoch) -> str:
+    return f"The bytes below {epoch.first_offset} are no longer held to compare with. Send from {epoch.end}."
+
+
+class Ingest(Protocol):
+    """What a body needs of the Distributor around it."""
+
+    def now(self) -> int:
+        """The wall clock, in microseconds."""
+
+    def accepted(self, exchange: Exchange, epoch: Epoch) -> None:
+        """The POST's connection is the epoch's Origin from now on; one before it is closed."""
+
+    def released(self, exchange: Exchange, epoch: Epoch, *, broken: bool) -> None:
+        """The POST is over; ``broken`` where its connection was lost in the midst of it."""
+
+    def stream_lines(self, epoch: Epoch) -> list[tuple[bytes, bytes]]:
+        """Upload-Offset, ETag and Durable-Offset."""
+
+    def when_room(self, epoch: Epoch, call: Callable[[], None]) -> bool:
+        """Whether the disk can take more now; if not, ``call`` is called when it can."""
+
+    def disk_failure(self, epoch: Epoch) -> StorageError | None:
+        """Why a post has to be refused, where the store is required and fails."""
+
+
+class PostBody:
+    """Takes one POST's content: compares, appends, answers.
+
+    ``position`` is the offset of the next byte of the content.
+    """
+
+    log = Logger(namespace="sdp.distributor.ingest")
+
+    def __init__(self, exchange: Exchange, ingest: Ingest, epoch: Epoch, post: Post, what: Plan) -> None:
+        self.exchange = exchange
+        self.epoch = epoch
+        self.position = what.start
+        self._ingest = ingest
+        self._post = post
+        self._plan = what
+        self._end = what.end
+        self._compare_end = epoch.end
+        self._accepted = False
+        self._waiting: bytes | None = None
+        self._comparing: Deferred[None] | None = None
+        if what.action is not Action.COMPARE and self.position == epoch.end:
+            self._accept()
+
+    def _accept(self) -> None:
+        """The overlap, if there was one, is equal: this connection is the Origin from now on."""
+        self._accepted = True
+        self._ingest.accepted(self.exchange, self.epoch)
+        if self._plan.complete_length is not None:
+            self.epoch.complete_length = self._plan.complete_length
+        if self._plan.start == self.epoch.end:
+            self.epoch.begin_body(self._post.capture_time, self._post.random_access)
+        elif self._post.random_access is not None:
+            self.epoch.log.forget_implied()
+
+    # -- content -----------------------------------------------------------------------------------------------
+
+    def data(self, data: bytes) -> None:
+        """The next bytes of the content."""
+        excess = self._end is not None and self.position + len(data) > self._end
+        if excess and self._end is not None:
+            data = data[: self._end - self.position]
+        if self.position < self._compare_end:
+            self._compare(data, excess)
+        else:
+            self._append(data)
+            if excess:
+                self._refuse_excess()
+
+    def _append(self, data: bytes) -> None:
+        epoch = self.epoch
+        if self.exchange.answer is not Answer.NONE or not data:
+            return
+        if not self._accepted:
+            if self._plan.action is Action.COMPARE:
+                self._refuse(_conflict(f"The epoch has ended at {epoch.end}.", (unsatisfied(epoch.end),)))
+                return
+            self._accept()
+        if epoch.ended:
+            self._refuse(_conflict("The epoch was ended meanwhile.", (unsatisfied(epoch.end),)))
+            return
+        room = None if self.epoch.complete_length is None else self.epoch.complete_length - epoch.end
+        if room is not None and len(data) > room:
+            self._append_allowed(data[:room])
+            self._refuse(_conflict(f"The complete length was said to be {self.epoch.complete_length}."))
+            return
+        self._append_allowed(data)
+
+    def _append_allowed(self, data: bytes) -> None:
+        self.position += len(data)
+        if data:
+            self.epoch.append(data, self._ingest.now())
+        if self.epoch.complete_length == self.epoch.end:
+            self.epoch.finish()
+        if not self._ingest.when_room(self.epoch, self.exchange.channel.resume_body):
+            self.exchange.channel.pause_body()
+
+    def _refuse_excess(self) -> None:
+        if self.exchange.answer is Answer.NONE:
+            self.exchange.channel.persistent = False
+            self._refuse(ProtocolError(f"The content is longer than its Content-Range, which ends before {self._end}."))
+
+    # -- overlap -----------------------------------------------------------------------------------------------
+
+    def _compare(self, data: bytes, excess: bool) -> None:
+        """Compare as much as is held in memory at once; where the disk has it, the content waits."""
+        split = min(self._compare_end - self.position, len(data))
+        overlap, rest = data[:split], data[split:]
+        if self.position >= self.epoch.log.start:
+            held = b"".join(self.epoch.log.read(self.position, len(overlap)))
+            self._compared(held == overlap, overlap, rest, excess)
+            return
+        channel = self.exchange.channel
+        channel.pause_body()
+
+        def fault(reason: Any) -> None:
+            self._comparing = None
+            error = reason.value
+            if not isinstance(error, SDPError):
+                error = StorageError("The bytes that are held could not be read to compare with.")
+            self._refuse(_conflict(_not_held(self.epoch)) if error.status == 410 else error)
+            channel.resume_body()
+
+        self._comparing = Deferred.fromCoroutine(self._compare_stored(overlap, rest, excess))
+        self._comparing.addErrback(fault)
+
+    async def _compare_stored(self, overlap: bytes, rest: bytes, excess: bool) -> None:
+        at, equal = 0, True
+        while at < len(overlap) and equal:
+            held = await read(self.epoch, self.position + at, len(overlap) - at)
+            equal = held == overlap[at : at + len(held)]
+            at += len(held)
+        self._comparing = None
+        self._compared(equal, overlap, rest, excess)
+        self.exchange.channel.resume_body()
+
+    def _compared(self, equal: bool, overlap: bytes, rest: bytes, excess: bool) -> None:
+        if self.exchange.answer is not Answer.NONE:
+            return
+        if not equal:
+            lines = (unsatisfied(self.epoch.end),) if self.epoch.ended else ()
+            self._refuse(_conflict(f"The bytes from {self.position} on differ from those that are held.", lines))
+            return
+        self.position += len(overlap)
+        self._append(rest)
+        if excess:
+            self._refuse_excess()
+
+    # -- the end -----------------------------------------------------------------------------------------------
+
+    def end(self) -> None:
+        """The content is whole."""
+        if self.exchange.answer is not Answer.NONE:
+            return
+        if self._end is not None and self.position < self._end:
+            self.exchange.channel.persistent = False
+            self._refuse(ProtocolError(f"The content is shorter than its Content-Range: it ended at {self.position}."))
+            return
+        if not self._accepted and self._plan.action is not Action.COMPARE:
+            self._accept()
+        failure = self._ingest.disk_failure(self.epoch)
+        if failure is not None:
+            self._refuse(failure)
+            return
+        epoch = self.epoch
+        if self._post.range is None or (self._accepted and epoch.complete_length == epoch.end):
+            epoch.finish()
+        self._release(broken=False)
+        lines = self._ingest.stream_lines(epoch)
+        if self._plan.action is Action.COMPARE:
+            lines.append(unsatisfied(epoch.end))
+        self.exchange.respond(201 if self._plan.action is Action.BEGIN else 204, lines)
+
+    def lost(self, error: SDPError | None) -> None:
+        """The content was cut; what has arrived stays, for it was valid by its offset."""
+        if self._comparing is not None:
+            self._comparing.addErrback(lambda _: None)
+            self._comparing.cancel()
+        self._release(broken=True)
+
+    def _release(self, *, broken: bool) -> None:
+        if self._accepted:
+            self._accepted = False
+            self._ingest.released(self.exchange, self.epoch, broken=broken)
+
+    def _refuse(self, error: SDPError) -> None:
+        self.exchange.channel.stop_body()
+        self._release(broken=True)
+        if self.exchange.answer is Answer.NONE:
+            self.exchange.refuse(error)
+
+
+class FinishBody:
+    """Takes the content of a POST that ends an epoch: there is none; ``finish`` is called once that is sure."""
+
+    def __init__(self, exchange: Exchange, finish: Callable[[], None]) -> None:
+        self._exchange = exchange
+        self._finish = finish
+
+    def data(self, data: bytes) -> None:
+        self._exchange.channel.stop_body()
+        self._exchange.refuse(ProtocolError("Content-Range: bytes */N ends an epoch and has no content."))
+
+    def end(self) -> None:
+        try:
+            self._finish()
+        except SDPError as error:
+            self._exchange.refuse(error)
+
+    def lost(self, error: SDPError | None) -> None:
+        """Nothing was done yet."""

@@ -1,0 +1,100 @@
+"""Bytes of an epoch by offset, from memory where they are, else from the disk."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from twisted.internet.defer import Deferred
+
+from sdp.errors import Refusal
+from sdp.stream.catalog import Epoch
+from sdp.stream.log import Span
+from sdp.stream.record import Flag, Record
+
+__all__ = ["BLOCK", "gone", "initialization", "join_point", "read", "read_spans"]
+
+BLOCK = 64 * 1024
+"""How many bytes a reader that is behind takes at a time: what it can hold up, and what it may be sent at once."""
+
+
+def gone(epoch: Epoch) -> Refusal:
+    """The refusal of bytes that nothing holds any longer."""
+    detail = f"The bytes below {epoch.first_offset} are no longer kept; ask from there."
+    return Refusal(410, "No longer kept", detail)
+
+
+async def read(epoch: Epoch, offset: int, limit: int = BLOCK, end: int | None = None) -> bytes:
+    """Return bytes from ``offset`` on, at most ``limit`` and up to ``end``; b"" at the log's end. Refusal 410."""
+    log = epoch.log
+    if offset >= log.start:
+        pieces = log.read(offset, limit, end)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    stop = log.start if end is None else min(end, log.start)
+    recording = cast(Any, epoch.recording)
+    if recording is None or not recording.start <= offset < recording.written:
+        raise gone(epoch)
+    reading: Deferred[bytes] = recording.read(offset, min(limit, stop - offset))
+    data = await reading
+    if not data:
+        raise gone(epoch)
+    return data
+
+
+async def read_spans(epoch: Epoch, offset: int, limit: int = BLOCK, end: int | None = None) -> list[Span]:
+    """Return the bytes from ``offset`` up to where the structure is known, cut where records begin."""
+    log = epoch.log
+    if offset >= log.start:
+        return list(log.spans(offset, limit, end))
+    data = await read(epoch, offset, limit, end)
+    reading: Deferred[list[Record]] = cast(Any, epoch.recording).records(offset, offset + len(data))
+    records = [record for record in await reading if offset <= record.offset < offset + len(data)]
+    cuts = [record.offset for record in records]
+    begins: dict[int, Record] = dict(zip(cuts, records, strict=True))
+    edges = sorted({offset, *cuts}) + [offset + len(data)]
+    return [
+        Span(edges[i], data[edges[i] - offset : edges[i + 1] - offset], begins.get(edges[i]))
+        for i in range(len(edges) - 1)
+    ]
+
+
+async def record_start(epoch: Epoch, offset: int) -> bool:
+    """Whether a record begins at ``offset`` (or all that is known ends there)."""
+    log = epoch.log
+    if offset >= log.known:
+        return True
+    if offset >= log.start:
+        record = log.record_at(offset)
+        return record is not None and record.offset == offset
+    reading: Deferred[list[Record]] = cast(Any, epoch.recording).records(offset, offset + 1, 1)
+    return any(record.offset == offset for record in await reading)
+
+
+async def initialization(epoch: Epoch, before: int) -> tuple[Record, bytes] | None:
+    """Return the last initialization segment that begins at or before ``before``, whole; None where there is none."""
+    record = epoch.log.initialization_before(before)
+    if record is not None:
+        data = epoch.log.initialization(record)
+        return None if data is None else (record, data)
+    recording = cast(Any, epoch.recording)
+    if recording is None or before >= epoch.log.start:
+        return None
+    finding: Deferred[Record | None] = recording.last_record(before, Flag.INITIALIZATION)
+    record = await finding
+    if record is None:
+        return None
+    after: Deferred[list[Record]] = recording.records(record.offset, before + 1, 2)
+    following = [each for each in await after if each.offset > record.offset]
+    end = following[0].offset if following else before
+    data = b""
+    while record.offset + len(data) < end:
+        data += await read(epoch, record.offset + len(data), end=end)
+    return record, data
+
+
+def join_point(epoch: Epoch) -> int:
+    """Return where somebody who has nothing begins: the newest random access point; while there has been none, the
+    first offset; where it is no longer held, the live edge."""
+    point = epoch.join_point()
+    if point is not None:
+        return point.offset
+    return epoch.log.known if epoch.log.had_random_access else epoch.first_offset

@@ -1,0 +1,298 @@
+"""The Distributor's streams: who is whose Origin, which epoch is current, and what the disk says.
+
+Between the wire (ingest, answers) and the pure catalog: gives epochs their names, framers, recordings and fan-outs,
+and keeps the rules that need time or connections.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from sdp.container import framer_for
+from sdp.distributor.fanout import Counters, Fanout
+from sdp.distributor.recovery import restore
+from sdp.distributor.settings import DistributorSettings
+from sdp.errors import Refusal, StorageError
+from sdp.net.server import Exchange, ServerChannel
+from sdp.stream.catalog import Catalog, Epoch, Stream
+from sdp.stream.log import StreamLog
+
+__all__ = ["Live", "Streams"]
+
+RATE_SPAN = 5
+"""Over how many seconds a stream's bit rate is taken."""
+
+
+@attrs.define(eq=False)
+class Live:
+    """What the Distributor keeps about an epoch beside its log.
+
+    ``holder`` is the connection that is its Origin; ``ordinary`` that it was begun by a publisher without ranges.
+    """
+
+    epoch: Epoch
+    fanout: Fanout
+    holder: ServerChannel | None = None
+    posting: bool = False
+    ordinary: bool = False
+    ending: IDelayedCall | None = None
+    waiting_for_room: list[Callable[[], None]] = attrs.Factory(list)
+    deliveries: set[Any] = attrs.Factory(set)
+    history: list[tuple[float, int]] = attrs.Factory(list)
+
+
+class Streams:
+    """All streams of one Distributor, as ingest and answers meet them."""
+
+    log = Logger(namespace="sdp.distributor.streams")
+
+    def __init__(
+        self,
+        settings: DistributorSettings,
+        clock: IReactorTime,
+        *,
+        wall_clock: Callable[[], float],
+        random_bytes: Callable[[int], bytes],
+        store: Any | None = None,
+    ) -> None:
+        self.settings = settings
+        self.catalog = Catalog(settings.keep_unrecorded)
+        self.counters = Counters()
+        self.bytes_received = 0
+        self.store = store
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._random = random_bytes
+        self._live: dict[str, Live] = {}
+        self._arrivals: dict[str, list[Deferred[None]]] = {}
+
+    def now(self) -> int:
+        """The wall clock in microseconds."""
+        return int(self._wall_clock() * 1_000_000)
+
+    # -- finding -----------------------------------------------------------------------------------------------
+
+    def current(self, name: str) -> Epoch | None:
+        return self.catalog.current(name)
+
+    def live(self, epoch: Epoch) -> Live:
+        """What is kept about ``epoch``."""
+        return self._live[epoch.id]
+
+    def all_live(self) -> list[Live]:
+        return list(self._live.values())
+
+    def stream_lines(self, epoch: Epoch | None) -> list[tuple[bytes, bytes]]:
+        """The field lines of every answer about a stream: where its log ends, and whose offsets these are."""
+        if epoch is None:
+            return [(b"Upload-Offset", b"0")]
+        lines = [(b"Upload-Offset", b"%d" % epoch.end), (b"ETag", b'"%s"' % epoch.id.encode())]
+        durable = epoch.durable_offset
+        if durable is not None:
+            lines.append((b"Durable-Offset", b"%d" % durable))
+        return lines
+
+    def state(self, epoch: Epoch) -> str:
+        """One word: ``live``, ``stalled`` or ``ended``."""
+        if epoch.ended:
+            return "ended"
+        last = epoch.last_arrival
+        quiet = last is None or self.now() - last > self.settings.stalled_after * 1_000_000
+        return "stalled" if quiet else "live"
+
+    async def change(self, epoch: Epoch, timeout: float) -> None:
+        """Wait until the epoch's log changes, at most ``timeout`` seconds."""
+        await self._arrival(epoch.name, timeout)
+
+    async def first_record(self, name: str, wait: float) -> Epoch | None:
+        """Return the current epoch of ``name`` once it has a record, or None where that takes over ``wait`` seconds."""
+        deadline = self._clock.seconds() + wait
+        while True:
+            epoch = self.current(name)
+            if epoch is not None and (epoch.log.known > epoch.log.start or epoch.ended):
+                return epoch
+            left = deadline - self._clock.seconds()
+            if left <= 0:
+                return None
+            await self._arrival(name, left)
+
+    def _arrival(self, name: str, timeout: float) -> Deferred[None]:
+        waiting: Deferred[None] = Deferred(lambda cancelled: self._forget_arrival(name, cancelled))
+        self._arrivals.setdefault(name, []).append(waiting)
+        if timeout == float("inf"):
+            return waiting
+        late = self._clock.callLater(timeout, self._wake_one, name, waiting)
+
+        def stop(result: Any) -> Any:
+            if late.active():
+                late.cancel()
+            return result
+
+        return waiting.addBoth(stop)
+
+    def _forget_arrival(self, name: str, waiting: Deferred[None]) -> None:
+        if waiting in self._arrivals.get(name, []):
+            self._arrivals[name].remove(waiting)
+            if not self._arrivals[name]:
+                del self._arrivals[name]
+
+    def _wake_one(self, name: str, waiting: Deferred[None]) -> None:
+        self._forget_arrival(name, waiting)
+        waiting.callback(None)
+
+    def _wake(self, name: str) -> None:
+        for waiting in self._arrivals.pop(name, []):
+            waiting.callback(None)
+
+    # -- beginning ---------------------------------------------------------------------------------------------
+
+    def begin(self, name: str, declared_type: str | None, *, ordinary: bool) -> Epoch:
+        """Begin a new epoch of ``name``: it is current from now on. Refusal 503, or 507 where the store is required."""
+        if self.catalog.get(name) is None and len(self.catalog) >= self.settings.max_streams:
+            raise Refusal(503, "Too many streams", "This Distributor keeps --max-streams already; delete one.")
+        started = datetime.fromtimestamp(self._wall_clock(), UTC)
+        identifier = f"{started:%Y%m%dT%H%M%S}-{self._random(6).hex()}"
+        recording = None
+        if self.store is not None:
+            try:
+                recording = self.store.create(name, identifier, declared_type or "application/octet-stream")
+            except StorageError as error:
+                if self.settings.store_required:
+                    raise
+                self.log.error("{name} is not recorded: {detail}", name=name, detail=error.detail)
+        log = StreamLog(self.settings.memory)
+        epoch = Epoch(name, identifier, log, framer_for(declared_type), declared_type=declared_type, recording=recording)
+        return self._enter(epoch, ordinary=ordinary)
+
+    def _enter(self, epoch: Epoch, *, ordinary: bool) -> Epoch:
+        before = self.current(epoch.name)
+        if before is not None:
+            self._cancel_ending(self.live(before))
+        live = Live(epoch, Fanout(epoch, self.counters), ordinary=ordinary)
+        self._live[epoch.id] = live
+        recording = cast(Any, epoch.recording)
+        if recording is not None:
+            recording.on_change = lambda: self._disk_changed(live)
+        epoch.log.listeners.append(lambda: self._wake(epoch.name))
+        self.catalog.begin(epoch)
+        self._forget_past(epoch.name)
+        return epoch
+
+    def _forget_past(self, name: str) -> None:
+        """Drop what belongs to epochs that the catalog no longer keeps."""
+        stream = self.catalog.get(name)
+        assert stream is not None
+        for identifier, live in list(self._live.items()):
+            if live.epoch.name == name and stream.epoch(identifier) is not live.epoch:
+                del self._live[identifier]
+
+    async def recover(self) -> None:
+        """Take up what the store holds: each recording is an epoch again, at the end that was recovered."""
+        if self.store is None:
+            return
+        recovering: Deferred[list[Any]] = self.store.recover()
+        for recording in await recovering:
+            epoch = await restore(recording, self.settings.memory, self.now())
+            self._enter(epoch, ordinary=False)
+
+    # -- Ingest ------------------------------------------------------------------------------------------------
+
+    def held_by_another(self, epoch: Epoch | None, channel: ServerChannel) -> bool:
+        """Whether a connection other than ``channel`` is the epoch's Origin."""
+        if epoch is None:
+            return False
+        holder = self.live(epoch).holder
+        return holder is not None and holder is not channel
+
+    def accepted(self, exchange: Exchange, epoch: Epoch) -> None:
+        live, channel = self.live(epoch), exchange.channel
+        holder = live.holder
+        self._cancel_ending(live)
+        live.posting = True
+        if holder is channel:
+            return
+        live.holder = channel
+        channel.on_closed.append(lambda: self._holder_closed(live, channel))
+        if holder is not None:
+            self.log.info("{name}: another Origin has taken over", name=epoch.name)
+            holder.close_now()
+
+    def released(self, exchange: Exchange, epoch: Epoch, *, broken: bool) -> None:
+        live = self.live(epoch)
+        if live.holder is not exchange.channel:
+            return
+        live.posting = False
+        if exchange.channel.role is None:
+            live.holder = None
+        if broken and live.ordinary and not epoch.ended and live.ending is None:
+            live.ending = self._clock.callLater(self.settings.publisher_timeout, self._end_broken, live)
+
+    def _holder_closed(self, live: Live, channel: ServerChannel) -> None:
+        if live.holder is channel:
+            live.holder = None
+            live.posting = False
+
+    def _end_broken(self, live: Live) -> None:
+        live.ending = None
+        self.log.info("{name}: its publisher is gone, the epoch ends at {end}", name=live.epoch.name, end=live.epoch.end)
+        live.epoch.finish()
+
+    @staticmethod
+    def _cancel_ending(live: Live) -> None:
+        if live.ending is not None:
+            live.ending.cancel()
+            live.ending = None
+
+    def when_room(self, epoch: Epoch, call: Callable[[], None]) -> bool:
+        recording = cast(Any, epoch.recording)
+        if recording is None or not recording.backlogged:
+            return True
+        self.live(epoch).waiting_for_room.append(call)
+        return False
+
+    def disk_failure(self, epoch: Epoch) -> StorageError | None:
+        if not self.settings.store_required or epoch.recording is None:
+            return None
+        failure: StorageError | None = cast(Any, epoch.recording).failure
+        return failure
+
+    def _disk_changed(self, live: Live) -> None:
+        recording = cast(Any, live.epoch.recording)
+        live.epoch.stored()
+        if recording.failure is not None and not live.epoch.ended:
+            self.log.error("{name}: recording stopped: {detail}", name=live.epoch.name, detail=recording.failure.detail)
+        if not recording.backlogged or recording.failure is not None:
+            waiting, live.waiting_for_room = live.waiting_for_room, []
+            for call in waiting:
+                call()
+
+    async def remove(self, name: str) -> None:
+        """End a stream and delete what is stored of it. Refusal 404 where there is none."""
+        stream = self.catalog.remove(name)
+        if stream is None:
+            raise no_stream(name)
+        self._forget(stream)
+        if self.store is not None:
+            removing: Deferred[None] = self.store.remove(name)
+            await removing
+
+    def _forget(self, stream: Stream) -> None:
+        for epoch in [*stream.past.values(), *([stream.current] if stream.current else [])]:
+            live = self._live.pop(epoch.id, None)
+            if live is not None:
+                self._cancel_ending(live)
+                for call in live.waiting_for_room:
+                    call()
+
+
+def no_stream(name: str) -> Refusal:
+    """The refusal of a stream that is not there (yet)."""
+    detail = f"There is no stream {name} yet. Ask again, or with Prefer: wait=SECONDS to be answered when it begins."
+    return Refusal(404, "No such stream", detail, ((b"Retry-After", b"1"),))
