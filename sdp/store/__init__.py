@@ -1,0 +1,7 @@
+"""The log on disk: where a stream's bytes lie, so that they outlive the memory, the process and the machine's power."""
+
+from sdp.store.files import Files
+from sdp.store.recording import READ_LIMIT, Recording
+from sdp.store.store import GATHER, QUEUE_LIMIT, SYNC_INTERVAL, FileStore
+
+__all__ = ["GATHER", "QUEUE_LIMIT", "READ_LIMIT", "SYNC_INTERVAL", "FileStore", "Files", "Recording"]

@@ -1,0 +1,78 @@
+"""A file that is appended to: the descriptor, and how far it was written, also when a write ends half-way."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from sdp.store.files import Buffer, Files
+
+__all__ = ["AppendedFile"]
+
+_BUFFERS_AT_ONCE = max(16, os.sysconf("SC_IOV_MAX"))
+"""IOV_MAX: what one gathered write may take; 16 is what POSIX grants everywhere."""
+
+
+class AppendedFile:
+    """A file written at its end only. ``size`` counts what the system took, in bytes; methods raise OSError."""
+
+    def __init__(self, files: Files, path: Path) -> None:
+        self._files = files
+        self._descriptor = -1
+        self.path = path
+        self.size = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it holds a descriptor."""
+        return self._descriptor >= 0
+
+    def open(self, keep: int) -> None:
+        """Open the file, made where it is missing, and cut off what it has past ``keep`` bytes."""
+        if self.is_open:
+            return
+        self._descriptor = self._files.open(self.path, write=True, create=True)
+        self.size = self._files.size(self._descriptor)
+        if self.size > keep:
+            self.cut(keep)
+
+    def open_to_sync(self) -> None:
+        """Open a file that nothing is written to any more."""
+        self._descriptor = self._files.open(self.path)
+
+    def append(self, buffers: Sequence[Buffer]) -> None:
+        """Write all buffers at the end, gathered. After an error ``size`` says how much of them is there."""
+        for start in range(0, len(buffers), _BUFFERS_AT_ONCE):
+            left: Sequence[Buffer] = buffers[start : start + _BUFFERS_AT_ONCE]
+            while left:
+                taken = self._files.pwritev(self._descriptor, left, self.size)
+                self.size += taken
+                left = _after(left, taken)
+
+    def cut(self, size: int) -> None:
+        """Forget what lies past ``size``: the next write goes there even where the system refuses to cut."""
+        self.size = size
+        self._files.truncate(self._descriptor, size)
+
+    def sync(self) -> None:
+        """Return once all that was written would survive a power loss."""
+        self._files.sync(self._descriptor)
+
+    def close(self) -> None:
+        """Give the descriptor back, if there is one. Raises nothing: what had to be durable was synced."""
+        if self.is_open:
+            with suppress(OSError):
+                self._files.close(self._descriptor)
+            self._descriptor = -1
+
+
+def _after(buffers: Sequence[Buffer], taken: int) -> Sequence[Buffer]:
+    """What is left of ``buffers`` after their first ``taken`` bytes."""
+    for position, buffer in enumerate(buffers):
+        size = len(buffer)
+        if taken < size:
+            return [memoryview(buffer)[taken:], *buffers[position + 1 :]]
+        taken -= size
+    return ()

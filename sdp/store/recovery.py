@@ -1,0 +1,216 @@
+"""What an epoch's files still say after whatever ended the process: the end, and how many index entries hold.
+
+Two things end a process without a word, and they leave different files:
+
+- **The process dies** (kill -9, out of memory). All that it wrote is in the page cache: the data file is right to
+  its last byte, and the index is right but for a torn last entry. So the end is the data file's length.
+- **The machine dies** (power loss). Blocks written after the last sync are there or not, in any order; a file may
+  have its length and hold zeros. So the end is what the last CHECKPOINT says, which was written after a sync.
+
+Which of them it was is told by the boot mark in each entry (and in the index's header): the machine has not
+started anew since the last entry was written, or it has. A store that never syncs has no use for the second,
+and is always read as after the first: its owner chose that a power loss may leave a tail of zeros.
+
+Only the end of the last segment's index is read: after a dead process back to the last whole entry, after a
+dead machine back to the last CHECKPOINT and from there to the one before it, since those between were not known to
+be on the disk. So the time it takes does not depend on the length of the recording.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from sdp.errors import StorageError
+from sdp.store.files import Files
+from sdp.store.index import ENTRY_SIZE, Entry, Index, Kind, Links, check_header, position
+from sdp.store.layout import (
+    DESCRIPTION,
+    REMOVED,
+    Description,
+    SegmentPlace,
+    is_epoch,
+    is_segment_of_name,
+    segment_places,
+)
+from sdp.store.removal import sweep
+
+__all__ = ["Tail", "examine", "find_epochs", "open_for_reading", "read_all", "read_description"]
+
+_DESCRIPTION_LIMIT = 64 * 1024
+"""Bytes of ``epoch.json`` that are read: it holds a name, an identifier and a Content-Type."""
+
+
+class Tail(NamedTuple):
+    """The end of an epoch: its segments, and where the last one can be gone on with.
+
+    ``entries`` of the last index hold, up to ``end`` bytes; ``last`` is the offset of the last record (-1: none),
+    ``links`` are those of the next entry. ``clean``: nothing is to be cut, no CHECKPOINT is missing.
+    """
+
+    segments: tuple[SegmentPlace, ...]
+    earlier_entries: tuple[int, ...] = ()
+    entries: int = 0
+    end: int = 0
+    last: int = -1
+    links: Links = Links()
+    ended: bool = False
+    clean: bool = False
+
+
+class _Held(NamedTuple):
+    """How many entries hold, up to which end, and the last of them (None where there is none)."""
+
+    entries: int
+    end: int
+    last: Entry | None
+
+
+@contextmanager
+def open_for_reading(files: Files, path: Path) -> Iterator[int]:
+    """A descriptor for the time of a ``with``."""
+    descriptor = files.open(path)
+    try:
+        yield descriptor
+    finally:
+        files.close(descriptor)
+
+
+def read_all(files: Files, descriptor: int, offset: int, length: int) -> bytes:
+    """Read ``length`` bytes, fewer only where the file ends."""
+    parts = []
+    while length > 0 and (part := files.pread(descriptor, length, offset)):
+        parts.append(part)
+        offset += len(part)
+        length -= len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def find_epochs(files: Files, root: Path) -> Iterator[tuple[str, str, Path]]:
+    """The (name, epoch, directory) of every directory that can be an epoch's. Links are not followed.
+
+    What a removal that was cut short has left is removed on the way.
+    """
+    waiting: list[tuple[Path, str]] = [(root, "")]
+    while waiting:
+        directory, name = waiting.pop()
+        for entry, is_directory in files.entries(directory):
+            if not is_directory:
+                continue
+            if entry.startswith("@"):
+                if name and entry.endswith(REMOVED):
+                    sweep(files, directory / entry)
+                elif name and is_epoch(entry[1:]):
+                    yield name, entry[1:], directory / entry
+            elif is_segment_of_name(entry) and not (name == "" and entry == "-"):
+                waiting.append((directory / entry, f"{name}/{entry}" if name else entry))
+
+
+def read_description(files: Files, directory: Path) -> Description | None:
+    """What ``epoch.json`` says; None where there is none: its making or its removal was cut short."""
+    path = directory / DESCRIPTION
+    try:
+        with open_for_reading(files, path) as descriptor:
+            return Description.load(read_all(files, descriptor, 0, _DESCRIPTION_LIMIT), path)
+    except FileNotFoundError:
+        return None
+
+
+def examine(files: Files, directory: Path, content_type: str, *, trust: bool) -> Tail:
+    """Find the end of the epoch in ``directory``; ``trust`` reads it as after a mere death of the process.
+
+    Changes nothing. Raises OSError, and StorageError where the index cannot be understood.
+    """
+    places = segment_places(directory, (name for name, _ in files.entries(directory)), content_type)
+    if not places:
+        return Tail((), clean=True)
+    earlier = []
+    for place in places[:-1]:
+        with open_for_reading(files, place.index_file) as descriptor:
+            earlier.append(max(0, files.size(descriptor) // ENTRY_SIZE - 1))
+    return _examine_segment(files, tuple(places), tuple(earlier), trust=trust)
+
+
+def _examine_segment(files: Files, places: tuple[SegmentPlace, ...], earlier: tuple[int, ...], *, trust: bool) -> Tail:
+    """Find the end of the last segment."""
+    place = places[-1]
+    try:
+        with open_for_reading(files, place.data_file) as descriptor:
+            there = place.first + files.size(descriptor)
+    except FileNotFoundError:
+        there = place.first
+    with open_for_reading(files, place.index_file) as descriptor:
+        size = files.size(descriptor)
+        if size < ENTRY_SIZE:  # torn before anything was promised
+            return Tail(places, earlier, 0, there if trust else place.first)
+        first, boot = check_header(read_all(files, descriptor, 0, ENTRY_SIZE), place.index_file)
+        if first != place.first:
+            raise StorageError(f"{place.index_file} is the index from offset {first} on: give it back its name.")
+        index = Index(
+            lambda at, length: read_all(files, descriptor, at, length), size // ENTRY_SIZE - 1, place.index_file
+        )
+        same_boot = _last_boot(index, boot) == files.boot_mark() != 0
+        held = _after_process_death(index, there) if trust or same_boot else _after_power_loss(index, there, first)
+        kept = held.last
+        last = -1
+        if kept is not None:
+            record = kept if kept.kind == Kind.RECORD else None
+            if record is None and kept.links.record >= 0:
+                record = index.entry(kept.links.record)
+            last = record.offset if record is not None else -1
+    ended = kept is not None and kept.kind == Kind.END and kept.offset == held.end
+    whole = size == position(held.entries) and there == held.end
+    synced = kept is not None and kept.kind in (Kind.CHECKPOINT, Kind.END) and kept.offset == held.end
+    links = kept.links_after(held.entries - 1) if kept is not None else Links()
+    return Tail(places, earlier, held.entries, held.end, last, links, ended, ended or (whole and synced and same_boot))
+
+
+def _last_boot(index: Index, header_boot: int) -> int:
+    """The boot mark of the last entry that is whole, else the header's."""
+    for _, entry in index.backward(index.count - 1):
+        if entry is not None:
+            return entry.boot
+    return header_boot
+
+
+def _after_process_death(index: Index, there: int) -> _Held:
+    """All bytes that are there count; of the index what is whole, and speaks of them."""
+    for ordinal, entry in index.backward(index.count - 1):
+        if entry is None or entry.offset > there or (entry.kind == Kind.RECORD and entry.offset == there):
+            continue
+        return _Held(ordinal + 1, entry.offset if entry.kind == Kind.END else there, entry)
+    return _Held(0, there, None)
+
+
+def _after_power_loss(index: Index, there: int, first: int) -> _Held:
+    """What the last CHECKPOINT says counts, if the entries that it could not be sure of are whole too."""
+    ordinal = index.count - 1
+    while ordinal >= 0:
+        found = next(
+            ((at, e) for at, e in index.backward(ordinal) if e is not None and e.kind in (Kind.CHECKPOINT, Kind.END)),
+            None,
+        )
+        if found is None:
+            break
+        at, checkpoint = found
+        torn = next((o for o, e in index.forward(min(checkpoint.synced, at), at) if e is None), None)
+        if torn is not None:
+            ordinal = torn - 1
+        elif checkpoint.offset > there:
+            # shorter than what was synced: no power loss does this, but what is there is still right
+            return _after_process_death(Index(index.read, at + 1, index.path), there)
+        else:
+            return _with_records_that_follow(index, at, checkpoint)
+    return _Held(0, first, None)
+
+
+def _with_records_that_follow(index: Index, at: int, checkpoint: Entry) -> _Held:
+    """A record may become known late, after bytes that lie past its beginning were synced: keep such ones."""
+    held = _Held(at + 1, checkpoint.offset, checkpoint)
+    for ordinal, entry in index.forward(at + 1, index.count):
+        if entry is None or entry.kind != Kind.RECORD or entry.offset >= held.end:
+            break
+        held = _Held(ordinal + 1, held.end, entry)
+    return held
