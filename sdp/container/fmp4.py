@@ -22,7 +22,7 @@ from sdp.container.boxes import (
     read_box,
     reference_time,
 )
-from sdp.container.framing import Framing
+from sdp.container.elements import TO_THE_END, ElementFramer
 from sdp.stream.record import Flag, Record
 
 __all__ = ["HEADER_LIMIT", "FragmentedMP4Framer", "fits_mp4"]
@@ -30,9 +30,6 @@ __all__ = ["HEADER_LIMIT", "FragmentedMP4Framer", "fits_mp4"]
 HEADER_LIMIT: Final = 1 << 20
 """Bytes of boxes before a fragment's first sample (and of a moov) that are waited for; what is longer is not read,
 and its fragment is no random access point. A moof of one frame has some 100 bytes."""
-
-TO_THE_END: Final = 1 << 62
-"""Bytes still to come of a box without a size."""
 
 PREFIXES: Final = frozenset({b"styp", b"prft", b"emsg", b"sidx"})
 FILLERS: Final = frozenset({b"free", b"skip", b"wide", b"uuid"})
@@ -67,7 +64,7 @@ def fits_mp4(head: bytes, final: bool) -> bool | None:
     return None
 
 
-class FragmentedMP4Framer(Framing):
+class FragmentedMP4Framer(ElementFramer):
     """Finds initialization segments and fragments; see the module."""
 
     content_type = "video/mp4"
@@ -76,13 +73,6 @@ class FragmentedMP4Framer(Framing):
         super().__init__(start)
         self._state = _State.TRIAL
         self._place = _Place.START if start == 0 else _Place.MEDIA
-        self._at = start
-        self._skip = 0
-        self._held = bytearray()
-        self._need = 0
-        self._claimed = False
-        self._pending: int | None = None
-        self._pending_time: int | None = None
         self._has_type = False
         self._has_movie = False
         self._tracks: dict[int, TrackHead] | None = None
@@ -90,58 +80,10 @@ class FragmentedMP4Framer(Framing):
     def boundary(self, offset: int, capture_time: int | None = None, random_access: bool | None = None) -> None:
         super().boundary(offset, capture_time, random_access)
         if self._state is _State.LOST:
-            self._held.clear()
-            self._at = self.known = self.end
+            self._release()
             self._state = _State.TRIAL
 
-    def _take(self, data: bytes) -> list[Record]:
-        size = len(data)
-        if self._skip >= size:
-            self._skip -= size
-            self._at = self.end
-            self.known = self.end if self._pending is None else self._pending
-            return []
-        held = self._held
-        if held:
-            held += data
-            if len(held) < self._need:
-                self._account()
-                return []
-            data = bytes(held)
-            held.clear()
-        position, size = self._skip, len(data)
-        base = self.end - size
-        self._skip = 0
-        records: list[Record] = []
-        while position < size:
-            following = self._step(data, position, base, records)
-            if following is None:
-                break
-            position = following
-        if position >= size:
-            self._skip = position - size
-            self._at = self.end
-        else:
-            self._at = base + position
-            self._held += memoryview(data)[position:]
-        self._account()
-        return records
-
-    def _account(self) -> None:
-        if self._pending is not None:
-            self.known = self._pending
-        elif self._held and not self._claimed:
-            self.known = self._at
-        else:
-            self.known = self.end
-
-    def _settle(self) -> list[Record]:
-        records: list[Record] = []
-        self._give_up_pending(records)
-        return records
-
     def _step(self, data: bytes, position: int, base: int, records: list[Record]) -> int | None:
-        """Read what begins at ``position``; return where the next thing begins, None where bytes are missing."""
         if self._state is _State.LOST:
             return self._search(data, position)
         try:
@@ -161,7 +103,7 @@ class FragmentedMP4Framer(Framing):
             if self._pending is None:
                 self._pending = offset
             if base + end - self._pending > HEADER_LIMIT:
-                self._give_up_pending(records)
+                self._decide(records)
             elif kind in (b"moof", b"prft"):
                 if end > len(data):
                     self._need = end - position
@@ -170,7 +112,7 @@ class FragmentedMP4Framer(Framing):
         elif kind == b"moov":
             return self._movie(data, position, box.content, end, base, records)
         elif self._pending is None or kind not in FILLERS or base + end - self._pending > HEADER_LIMIT:
-            self._give_up_pending(records)
+            self._decide(records)
             self._other(kind, offset, records)
         return end
 
@@ -186,14 +128,12 @@ class FragmentedMP4Framer(Framing):
             if kind == b"prft":
                 return
             flags = Flag.NONE
-        self._give_up_pending(records, flags)
+        self._decide(records, flags)
 
-    def _give_up_pending(self, records: list[Record], flags: Flag = Flag.NONE) -> None:
-        if self._pending is None:
-            return
-        records.append(self._record(self._pending, flags, self._pending_time))
-        self._pending = self._pending_time = None
-        self._place = _Place.MEDIA
+    def _decide(self, records: list[Record], flags: Flag = Flag.NONE) -> None:
+        if self._pending is not None:
+            self._place = _Place.MEDIA
+        super()._decide(records, flags)
 
     def _decodable(self, samples: list[FirstSample]) -> bool:
         """Whether decoding can start with a fragment that has these first samples."""
@@ -212,7 +152,7 @@ class FragmentedMP4Framer(Framing):
         self, data: bytes, position: int, content: int, end: int, base: int, records: list[Record]
     ) -> int | None:
         if not self._claimed:
-            self._give_up_pending(records)
+            self._decide(records)
             if self._place is not _Place.INITIALIZATION or self._has_movie:
                 self._initialization(base + position, records)
             self._has_movie = True
@@ -250,7 +190,7 @@ class FragmentedMP4Framer(Framing):
 
     def _lose(self, position: int, base: int, records: list[Record]) -> int:
         """What stands at ``position`` is no box: it continues the record before it."""
-        self._give_up_pending(records)
+        self._decide(records)
         if not self._begun:
             records.append(self._record(base + position, Flag.NONE))
         self._place = _Place.MEDIA

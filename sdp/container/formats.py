@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from sdp.container.audio import AudioFramer, fits_adts, fits_mpeg_audio
 from sdp.container.fmp4 import FragmentedMP4Framer, fits_mp4
 from sdp.container.framing import Framing
+from sdp.container.matroska import MatroskaFramer, fits_matroska, fits_webm
+from sdp.container.mpegts import TransportStreamFramer, fits_transport_stream
 from sdp.container.sniffing import Format, SniffingFramer
 from sdp.stream.record import Record
 
@@ -13,19 +16,33 @@ __all__ = ["framer_for"]
 
 MP4: Final = Format("video/mp4", fits_mp4, FragmentedMP4Framer)
 
-FORMATS: Final = (MP4,)
-"""In the order in which they are tried: no two of them fit the same bytes."""
+TRANSPORT_STREAM: Final = Format("video/mp2t", fits_transport_stream, TransportStreamFramer)
+WEBM: Final = Format("video/webm", fits_webm, MatroskaFramer)
+MATROSKA: Final = Format("video/x-matroska", fits_matroska, MatroskaFramer)
+ADTS: Final = Format("audio/aac", fits_adts, AudioFramer)
+MPEG_AUDIO: Final = Format("audio/mpeg", fits_mpeg_audio, AudioFramer)
+
+FORMATS: Final = (MP4, TRANSPORT_STREAM, WEBM, MATROSKA, ADTS, MPEG_AUDIO)
+"""In the order in which they are tried: WebM is Matroska too; no other two fit the same bytes."""
 
 DECLARED: Final[dict[str, tuple[Format, ...]]] = {
-    "video/mp4": (MP4,),
-    "audio/mp4": (MP4,),
-    "application/mp4": (MP4,),
-    "video/iso.segment": (MP4,),
-    "audio/iso.segment": (MP4,),
-    "video/quicktime": (MP4,),
-    "video/x-m4v": (MP4,),
-    "audio/x-m4a": (MP4,),
+    **dict.fromkeys(
+        (
+            *("video/mp4", "audio/mp4", "application/mp4", "video/iso.segment", "audio/iso.segment"),
+            *("video/quicktime", "video/x-m4v", "audio/x-m4a", "audio/m4a"),
+        ),
+        (MP4,),
+    ),
+    **dict.fromkeys(("video/mp2t", "video/mpegts", "audio/mp2t"), (TRANSPORT_STREAM,)),
+    **dict.fromkeys(
+        ("video/webm", "audio/webm", "video/x-matroska", "audio/x-matroska", "video/matroska", "audio/matroska"),
+        (WEBM, MATROSKA),
+    ),
+    **dict.fromkeys(
+        ("audio/aac", "audio/aacp", "audio/x-aac", "audio/mpeg", "audio/mp3", "audio/x-mpeg"), (ADTS, MPEG_AUDIO)
+    ),
 }
+"""Media types in lower case, and the formats that their bytes may have."""
 
 
 class _Resumed(SniffingFramer):
