@@ -96,7 +96,7 @@ def every_form() -> dict[str, bytes]:
     webm = {"coder": (("deadline", "realtime"), ("cpu-used", "8")), "video": "libvpx"}
     return {
         "fmp4": fragmented(),
-        "fmp4 key": clip("mp4", options=(("movflags", "frag_keyframe+empty_moov"),)),
+        "fmp4 key": clip("mp4", options=(("movflags", "frag_keyframe+empty_moov+default_base_moof"),)),
         "fmp4 sound": fragmented(video=None),
         "fmp4 cmaf": clip("mp4", options=(("movflags", "cmaf+frag_every_frame"), ("write_prft", "wallclock"))),
         "mp4": clip("mp4", seekable=True),
