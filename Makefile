@@ -22,16 +22,17 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
-$(BIN)/python: .ci/bootstrap
+# Stamps, and not the files themselves: .venv/bin/python is a link to the system's own.
+$(VENV)/.made: .ci/bootstrap
 	@bash .ci/bootstrap "$(PYTHON)" "$(VENV)"
 	@touch $@
 
-$(VENV)/.demo: $(BIN)/python setup.cfg pyproject.toml
+$(VENV)/.demo: $(VENV)/.made setup.cfg pyproject.toml
 	@echo "installing SDP with its codecs into $(VENV)"
 	@$(INSTALL) --editable '.[media]'
 	@touch $@
 
-$(VENV)/.test: $(BIN)/python setup.cfg pyproject.toml
+$(VENV)/.test: $(VENV)/.made setup.cfg pyproject.toml
 	@echo "installing SDP and what its tests need into $(VENV)"
 	@$(INSTALL) --editable '.[media,test]'
 	@touch $@ $(VENV)/.demo
