@@ -7,6 +7,7 @@ A secret in the URL's user part becomes the Authorization field and is shown now
 from __future__ import annotations
 
 from base64 import b64encode
+from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import SplitResult, quote, unquote_to_bytes, urlsplit
 
@@ -16,7 +17,7 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 
 from sdp.errors import ConfigurationError
 
-__all__ = ["Address", "parse_address", "parse_stream_address"]
+__all__ = ["Address", "authorization_field", "parse_address", "parse_stream_address", "with_token"]
 
 _PORTS = {"http": 80, "https": 443}
 _PATH_SAFE = "/-._~!$&'()*+,;=:@%"
@@ -97,6 +98,21 @@ def parse_address(url: str) -> Address:
     )
 
 
+def with_token(address: Address, file: Path | None) -> Address:
+    """The address with the secret on the first line of ``file``: ``NAME:SECRET`` or the secret alone."""
+    if file is None:
+        return address
+    try:
+        lines = file.read_bytes().splitlines()
+    except OSError as error:
+        raise ConfigurationError(f"{file} cannot be read: {error.strerror}.") from error
+    user, _, secret = (lines[0] if lines else b"").strip().partition(b":")
+    authorization = authorization_field(user, secret)
+    if authorization is None:
+        raise ConfigurationError(f"{file} holds no secret on its first line.")
+    return attrs.evolve(address, authorization=authorization)
+
+
 def parse_stream_address(url: str) -> Address:
     """As :func:`parse_address`, for the URL of one stream."""
     address = parse_address(url)
@@ -117,14 +133,17 @@ def _host(name: str) -> str:
 
 
 def _authorization(parts: SplitResult) -> bytes | None:
-    """``NAME:SECRET@`` is Basic (RFC 7617); a secret by itself, ``SECRET@`` or ``:SECRET@``, is Bearer (RFC 6750)."""
-    user = unquote_to_bytes(parts.username or "")
-    secret = unquote_to_bytes(parts.password or "")
+    return authorization_field(unquote_to_bytes(parts.username or ""), unquote_to_bytes(parts.password or ""))
+
+
+def authorization_field(user: bytes, secret: bytes) -> bytes | None:
+    """The value of the Authorization field: a name with a secret is Basic (RFC 7617), either by itself is Bearer (RFC
+    6750), neither is None."""
     if user and secret:
         return b"Basic " + b64encode(user + b":" + secret)
     token = user or secret
     if not token:
         return None
     if not all(0x21 <= byte <= 0x7E for byte in token):
-        raise ConfigurationError("A secret by itself in the URL's user part is visible ASCII without spaces.")
+        raise ConfigurationError("A secret without a name is visible ASCII without spaces.")
     return b"Bearer " + token

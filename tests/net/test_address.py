@@ -9,7 +9,7 @@ from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.testing import MemoryReactorClock
 
 from sdp.errors import ConfigurationError
-from sdp.net.address import parse_address, parse_stream_address
+from sdp.net.address import parse_address, parse_stream_address, with_token
 
 GOOD = [
     # url, host field, authority, target, name
@@ -83,3 +83,19 @@ def test_where_to_connect():
     reactor = MemoryReactorClock()
     assert isinstance(parse_address("http://127.0.0.1:1/a").endpoint(reactor), HostnameEndpoint)
     assert not isinstance(parse_address("https://127.0.0.1:1/a").endpoint(reactor), HostnameEndpoint)
+
+
+@pytest.mark.parametrize(
+    ("content", "field"), [(b"s3cret\n", b"Bearer s3cret"), (b"cam:s3cret\nmore\n", b"Basic Y2FtOnMzY3JldA==")]
+)
+def test_a_secret_out_of_a_file(tmp_path, content, field):
+    (tmp_path / "token").write_bytes(content)
+    assert with_token(parse_address("http://h/a"), tmp_path / "token").authorization == field
+
+
+def test_a_file_without_a_secret(tmp_path):
+    (tmp_path / "token").write_bytes(b"\n")
+    with pytest.raises(ConfigurationError, match="holds no secret"):
+        with_token(parse_address("http://h/a"), tmp_path / "token")
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        with_token(parse_address("http://h/a"), tmp_path / "absent")
