@@ -21,7 +21,7 @@ HEAD = [".. list-table::", "   :header-rows: 1", "   :widths: 28 16 56", ""]
 def row_lines(row: Row) -> list[str]:
     """One option as a list-table's row, in reStructuredText."""
     typed = f"``{row.option} {row.metavar}``" if row.metavar and not row.is_flag else f"``{row.option}``"
-    default = f"``{row.default}``" if row.default else "needed"
+    default = f"``{row.default}``" if row.default else "" if row.repeatable else "needed"
     return [
         f"   * - {typed}",
         f"     - {default}",
