@@ -138,7 +138,7 @@ class Access:
             "Publishing from another machine needs a secret: start the Distributor with --publish-token FILE and send"
             " one of its secrets as Authorization: Bearer SECRET."
             if self._publish is None
-            else "Send one of the Distributor's publish secrets as Authorization: Bearer SECRET, or Basic with its name."
+            else "Send a publish secret of this Distributor as Authorization: Bearer SECRET, or Basic with its name."
         )
         raise Refusal(401, "Not allowed to publish", detail, _CHALLENGE)
 

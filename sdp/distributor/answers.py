@@ -91,8 +91,8 @@ class Answers:
 
     async def _first_bytes(self, epoch: Epoch) -> None:
         """Wait until the first bytes have told an undeclared media type: the head has to name it."""
-        if epoch.declared_type is None and epoch.log.known == 0:
-            await self._streams.first_record(epoch.name, float("inf"))
+        while epoch.declared_type is None and epoch.log.known == 0 and not epoch.ended:
+            await self._streams.change(epoch, float("inf"))
 
     async def _whole(self, exchange: Exchange, epoch: Epoch) -> None:
         """The recording of an ended epoch, or what retention has left of it."""
@@ -107,8 +107,10 @@ class Answers:
 
     # -- by what the consumer has ------------------------------------------------------------------------------
 
-    async def _start(self, epoch: Epoch, possessed: list[Interval]) -> tuple[int, tuple[Record, bytes] | None, int | None]:
-        """Return where a consumer begins, the initialization segment that it lacks, and the offset of the one it has."""
+    async def _start(
+        self, epoch: Epoch, possessed: list[Interval]
+    ) -> tuple[int, tuple[Record, bytes] | None, int | None]:
+        """Return where a consumer begins, the initialization segment it lacks, and the offset of the one it has."""
         joining = await initialization(epoch, join_point(epoch))
         interval = None if joining is None else (joining[0].offset, joining[0].offset + len(joining[1]))
         start = live_start(epoch, possessed, interval, self._streams.settings.catch_up, self._streams.now())
@@ -131,7 +133,9 @@ class Answers:
         if before is not None:
             record, data = before
             if record.offset + len(data) != start:
-                lines.append((b"Content-Range", format_content_range(record.offset, record.offset + len(data) - 1, None)))
+                lines.append(
+                    (b"Content-Range", format_content_range(record.offset, record.offset + len(data) - 1, None))
+                )
                 exchange.respond(206, lines, data)
                 return
             start = record.offset
@@ -162,8 +166,15 @@ class Answers:
                 preface = form.encode_bytes(record.offset, data, record)
         live = self._streams.live(epoch)
         delivery = Delivery(
-            exchange, epoch, form, live.fanout, offset=start, on_lag=on_lag, limits=self._limits,
-            now=self._streams.now, sent_initialization=held,
+            exchange,
+            epoch,
+            form,
+            live.fanout,
+            offset=start,
+            on_lag=on_lag,
+            limits=self._limits,
+            now=self._streams.now,
+            sent_initialization=held,
         )
         live.deliveries.add(delivery)
         self._streams.counters.joins += 1
@@ -199,7 +210,9 @@ class Answers:
         if before is not None:
             record, data = before
             if record.offset + len(data) != start:
-                lines.append((b"Content-Range", format_content_range(record.offset, record.offset + len(data) - 1, None)))
+                lines.append(
+                    (b"Content-Range", format_content_range(record.offset, record.offset + len(data) - 1, None))
+                )
                 exchange.respond(206, lines, data)
                 return
             start = record.offset
@@ -243,7 +256,13 @@ class Answers:
         if any(spec.first is not None and spec.first < first for spec in ask.ranges):
             raise gone(epoch)
         only = ask.ranges[0] if len(ask.ranges) == 1 else None
-        if only is not None and only.last == MAX_LAST and not epoch.ended and only.first is not None and only.first <= end:
+        if (
+            only is not None
+            and only.last == MAX_LAST
+            and not epoch.ended
+            and only.first is not None
+            and only.first <= end
+        ):
             await self._open_range(exchange, epoch, only.first)
             return
         intervals = [(max(start, first), stop) for start, stop in resolve(ask.ranges, end) if stop > first]
@@ -265,7 +284,9 @@ class Answers:
         """Several ranges: each is a part (RFC 9110 section 15.3.7.2)."""
         content_type = (b"Content-Type", epoch.content_type.encode("latin-1"))
         heads = [
-            part_head(self._boundary, [content_type, (b"Content-Range", format_content_range(start, end - 1, complete))])
+            part_head(
+                self._boundary, [content_type, (b"Content-Range", format_content_range(start, end - 1, complete))]
+            )
             for start, end in intervals
         ]
         last = closing(self._boundary)
@@ -293,5 +314,3 @@ class Answers:
     async def _send(self, exchange: Exchange, epoch: Epoch, start: int, end: int) -> None:
         if exchange.answer is not Answer.DONE and await send_interval(exchange, epoch, self._raw[False], start, end):
             exchange.finish()
-
-

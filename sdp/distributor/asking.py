@@ -44,7 +44,7 @@ def read_ask(request: Request, max_ranges: int) -> Ask:
     preferences = parse_prefer(headers.get_all(b"prefer"))
     wait = preferences.get(b"wait")
     possessed = parse_possessed(has) if has else None
-    ranges = parse_range(wanted[0], max_ranges) if len(wanted) == 1 else None
+    ranges = parse_range(wanted[0]) if len(wanted) == 1 else None
     return Ask(
         possessed=None if possessed is None else possessed_intervals(possessed, max_ranges),
         ranges=ranges,
@@ -56,18 +56,12 @@ def read_ask(request: Request, max_ranges: int) -> Ask:
 
 
 def possessed_intervals(ranges: Iterable[ContentRange], limit: int) -> list[Interval]:
-    """Return what a consumer has as intervals in order, joined where they touch. ``bytes */0`` adds nothing."""
-    intervals: list[Interval] = []
-    ranges = list(ranges)
-    if len(ranges) > limit:
+    """Return what a consumer has as intervals in order, joined where they touch. ProtocolError past ``limit``."""
+    intervals = sorted(
+        (each.first, each.last + 1) for each in ranges if each.first is not None and each.last is not None
+    )
+    if len(intervals) > limit:
         raise ProtocolError(f"Name at most {limit} ranges; join those that touch.")
-    for each in ranges:
-        if each.first is None or each.last is None:
-            if each.complete != 0:
-                raise ProtocolError("Who has nothing says Content-Range: bytes */0.")
-        else:
-            intervals.append((each.first, each.last + 1))
-    intervals.sort()
     joined: list[Interval] = []
     for start, end in intervals:
         if joined and start <= joined[-1][1]:
@@ -80,7 +74,7 @@ def possessed_intervals(ranges: Iterable[ContentRange], limit: int) -> list[Inte
 def check_possessed(possessed: list[Interval], epoch: Epoch) -> None:
     """Raise the Refusal (416) of a claim to bytes that the log has not got yet."""
     if possessed and possessed[-1][1] > epoch.end:
-        detail = f"The log ends at {epoch.end}: nobody can have bytes beyond. Ask with If-Match whether the epoch is the same."
+        detail = f"The log ends at {epoch.end}: nobody can have bytes beyond. Send If-Match with your epoch."
         raise Refusal(416, "Beyond the end", detail, ((b"Content-Range", b"bytes */%d" % epoch.end),))
 
 
@@ -89,7 +83,9 @@ def holds(possessed: list[Interval], start: int, end: int) -> bool:
     return any(first <= start and end <= last for first, last in possessed)
 
 
-def live_start(epoch: Epoch, possessed: list[Interval], initialization: Interval | None, catch_up: float, now: int) -> int:
+def live_start(
+    epoch: Epoch, possessed: list[Interval], initialization: Interval | None, catch_up: float, now: int
+) -> int:
     """Return the offset from which a live consumer is served.
 
     It goes on after the greatest byte that it has, where no random access point lies after that or where its lag is

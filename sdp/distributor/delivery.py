@@ -161,7 +161,9 @@ class Delivery:
         return 0.0 if arrival is None else max(self._now() - arrival, 0) / 1000
 
 
-async def send_interval(exchange: Exchange, epoch: Epoch, form: Form, start: int, end: int, complete: int | None = None) -> bool:
+async def send_interval(
+    exchange: Exchange, epoch: Epoch, form: Form, start: int, end: int, complete: int | None = None
+) -> bool:
     """Send [start, end) of a log, all of which is there, under flow control. Return whether it could all be sent."""
     outflow = exchange.channel.outflow
     while start < end:

@@ -27,7 +27,6 @@ class Counters:
         self.deliveries = 0
         self.left_edge = 0
         self.jumps = 0
-        self.stalls = 0
         self.joins = 0
 
 

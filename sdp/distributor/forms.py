@@ -107,7 +107,7 @@ class Parts(Form):
 
     def parts(self, spans: Iterable[Span], complete: int | None = None) -> bytes:
         """Return spans as parts that name the complete length ``complete`` (None: ``*``)."""
-        out = []
+        out: list[bytes] = []
         for span in spans:
             lines = [(b"Content-Range", format_content_range(span.offset, span.end - 1, complete))]
             if span.record is not None:

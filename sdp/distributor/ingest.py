@@ -47,7 +47,7 @@ class Post:
 
 
 def read_post(request: Request) -> Post:
-    """Read and check a POST's head, as far as it can be judged without a stream: ProtocolError 400, Refusal 411, 417."""
+    """Read a POST's head, as far as it can be judged without a stream: ProtocolError 400, Refusal 411, 417."""
     headers = request.headers
     ranges = headers.get_all(b"content-range")
     if len(ranges) > 1:
@@ -66,7 +66,9 @@ def read_post(request: Request) -> Post:
     if content_range is None and tags is not None:
         raise ProtocolError("If-Match needs a Content-Range: without one a POST always begins a new epoch.")
     if content_range is not None and content_range.last == MAX_LAST and not request.chunked:
-        raise ProtocolError("An open-ended Content-Range needs chunked content; with Content-Length, say the real last-pos.")
+        raise ProtocolError(
+            "An open-ended Content-Range needs chunked content; with Content-Length, say the real last-pos."
+        )
     capture, random_access = headers.get(b"capture-time"), headers.get(b"random-access")
     content_type = headers.get(b"content-type")
     return Post(
@@ -125,13 +127,17 @@ def unsatisfied(length: int) -> tuple[bytes, bytes]:
 def plan(post: Post, epoch: Epoch | None, *, held: bool) -> Plan:
     """Decide what a POST does to the current epoch; Refusal 412 or 409 where it may not.
 
-    ``held``: another connection is the epoch's Origin. The checks keep the contract's order: the epoch, who posts, where.
+    ``held``: another connection is the epoch's Origin. The contract's order of checks: the epoch, who posts, where.
     """
     if not matches(post.tags, epoch):
         now = "there is no such epoch" if epoch is None else f'the current epoch is "{epoch.id}"'
-        raise Refusal(412, "Another epoch", f"If-Match names an epoch that is not current: {now}. Ask with HEAD, begin anew.")
+        raise Refusal(
+            412, "Another epoch", f"If-Match names an epoch that is not current: {now}. Ask with HEAD, begin anew."
+        )
     if held and epoch is not None and not epoch.ended and (post.tags is None or post.range is None):
-        raise _conflict("Another connection is this stream's Origin. To take over, send If-Match with the epoch's ETag.")
+        raise _conflict(
+            "Another connection is this stream's Origin. To take over, send If-Match with the epoch's ETag."
+        )
     if post.range is None:
         return Plan(Action.BEGIN)
     if post.range.first is None:
@@ -143,7 +149,9 @@ def _plan_finish(content_range: ContentRange, epoch: Epoch | None) -> Plan:
     length = content_range.complete
     if epoch is None or length != epoch.end:
         where = "there is no such stream" if epoch is None else f"the log ends at {epoch.end}"
-        raise _conflict(f"The epoch cannot end at {length}: {where}.", (unsatisfied(epoch.end),) if epoch and epoch.ended else ())
+        raise _conflict(
+            f"The epoch cannot end at {length}: {where}.", (unsatisfied(epoch.end),) if epoch and epoch.ended else ()
+        )
     if epoch.complete_length is not None and epoch.complete_length != length:
         raise _conflict(f"The complete length was said to be {epoch.complete_length}.")
     return Plan(Action.FINISH)
@@ -151,7 +159,8 @@ def _plan_finish(content_range: ContentRange, epoch: Epoch | None) -> Plan:
 
 def _plan_content(post: Post, content_range: ContentRange, epoch: Epoch | None) -> Plan:
     first, last, complete = content_range.first, content_range.last, content_range.complete
-    assert first is not None and last is not None
+    assert first is not None
+    assert last is not None
     end = None if last == MAX_LAST else last + 1
     if epoch is None or (epoch.ended and first == 0 and post.tags is None):
         if first > 0:
@@ -163,7 +172,10 @@ def _plan_content(post: Post, content_range: ContentRange, epoch: Epoch | None) 
         if first < epoch.first_offset:
             raise _conflict(_not_held(epoch), (unsatisfied(epoch.end),))
         return Plan(Action.COMPARE, first, end)
-    if post.content_type is not None and (epoch.declared_type or post.content_type).lower() != post.content_type.lower():
+    if (
+        post.content_type is not None
+        and (epoch.declared_type or post.content_type).lower() != post.content_type.lower()
+    ):
         raise _conflict(f"This epoch's Content-Type is {epoch.declared_type}; it cannot change.")
     if first > epoch.end:
         raise _conflict(f"The log ends at {epoch.end}; bytes from {first} on would leave a gap. Send from {epoch.end}.")

@@ -50,7 +50,7 @@ async def read_spans(epoch: Epoch, offset: int, limit: int = BLOCK, end: int | N
     records = [record for record in await reading if offset <= record.offset < offset + len(data)]
     cuts = [record.offset for record in records]
     begins: dict[int, Record] = dict(zip(cuts, records, strict=True))
-    edges = sorted({offset, *cuts}) + [offset + len(data)]
+    edges = [*sorted({offset, *cuts}), offset + len(data)]
     return [
         Span(edges[i], data[edges[i] - offset : edges[i + 1] - offset], begins.get(edges[i]))
         for i in range(len(edges) - 1)

@@ -24,7 +24,14 @@ async def restore(recording: Any, memory: int, now: int) -> Epoch:
     declared = None if recording.content_type == UNDECLARED else recording.content_type
     if recording.ended:
         log = StreamLog(memory, recording.end)
-        epoch = Epoch(recording.name, recording.epoch, log, framer_for(declared, recording.end), declared_type=declared, recording=recording)
+        epoch = Epoch(
+            recording.name,
+            recording.epoch,
+            log,
+            framer_for(declared, recording.end),
+            declared_type=declared,
+            recording=recording,
+        )
         epoch.complete_length = recording.end
         log.finished = True
         return epoch
@@ -53,8 +60,9 @@ async def _restart_point(recording: Any, memory: int) -> int:
     newest: Record | None = await recording.last_record(end, Flag.RANDOM_ACCESS)
     if newest is not None and end - newest.offset <= memory:
         return newest.offset
+    start: int = recording.start
     last: list[Record] = await recording.records(max(end - 1, 0), end)
-    return max(last[-1].offset, recording.start) if last else recording.start
+    return max(last[-1].offset, start) if last else start
 
 
 async def _initialization(recording: Any, before: int) -> tuple[Record, bytes] | None:

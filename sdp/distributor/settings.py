@@ -24,9 +24,7 @@ class DistributorSettings:
     store_required: bool = setting(
         False, "Refuse posts with 507 while the disk fails, instead of going on without a recording.", parse=flag
     )
-    sync_interval: float = setting(
-        "1", "How long bytes may wait to be made durable.", parse=seconds
-    )
+    sync_interval: float = setting("1", "How long bytes may wait to be made durable.", parse=seconds)
     memory: int = setting("64MiB", "How much of each stream stays in memory.", parse=size)
 
     stalled_after: float = setting("5", "Without bytes for so long, an open stream's state is stalled.", parse=seconds)
@@ -36,7 +34,9 @@ class DistributorSettings:
     catch_up: float = setting(
         "1", "A returning consumer whose lag is below this goes on where it was; others jump.", parse=seconds
     )
-    lag_bytes: int = setting("16MiB", "A live consumer that lags by more jumps to the newest random access point.", parse=size)
+    lag_bytes: int = setting(
+        "16MiB", "A live consumer that lags by more jumps to the newest random access point.", parse=size
+    )
     lag_seconds: float = setting("10", "The same, by the age of the first byte that it lacks.", parse=seconds)
     stall_timeout: float = setting("30", "A consumer that takes nothing for so long is closed.", parse=seconds)
 
@@ -48,11 +48,16 @@ class DistributorSettings:
         metavar="FILE",
     )
     read_token: Path | None = setting(
-        None, "A file of secrets, as for --publish-token; reading then needs one of them too.", parse=optional(path), metavar="FILE"
+        None,
+        "A file of secrets, as for --publish-token; reading then needs one of them too.",
+        parse=optional(path),
+        metavar="FILE",
     )
     trust_proxy: tuple[str, ...] = setting(
-        (), "The address of a reverse proxy whose Forwarded or X-Forwarded-For field names the client.",
-        repeatable=True, metavar="ADDRESS",
+        (),
+        "The address of a reverse proxy whose Forwarded or X-Forwarded-For field names the client.",
+        repeatable=True,
+        metavar="ADDRESS",
     )
     allow_origin: str = setting(
         "*", "Access-Control-Allow-Origin of streams and views; none for no such field.", metavar="ORIGIN"

@@ -16,7 +16,9 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from sdp.container import framer_for
+from sdp.container.formats import DECLARED
 from sdp.distributor.fanout import Counters, Fanout
+from sdp.distributor.ingest import Post
 from sdp.distributor.recovery import restore
 from sdp.distributor.settings import DistributorSettings
 from sdp.errors import Refusal, StorageError
@@ -99,6 +101,23 @@ class Streams:
             lines.append((b"Durable-Offset", b"%d" % durable))
         return lines
 
+    def bit_rate(self, live: Live) -> float:
+        """Bits a second that the epoch received over the last seconds."""
+        history = live.history
+        if len(history) < 2 or live.epoch.ended:
+            return 0.0
+        (before, start), (after, end) = history[0], history[-1]
+        return (end - start) * 8 / (after - before) if after > before else 0.0
+
+    def tick(self) -> None:
+        """Called about once a second: note how much each open epoch has received."""
+        now = self._clock.seconds()
+        for live in self._live.values():
+            if not live.epoch.ended:
+                live.history.append((now, live.epoch.end))
+                while now - live.history[0][0] > RATE_SPAN:
+                    del live.history[0]
+
     def state(self, epoch: Epoch) -> str:
         """One word: ``live``, ``stalled`` or ``ended``."""
         if epoch.ended:
@@ -168,7 +187,9 @@ class Streams:
                     raise
                 self.log.error("{name} is not recorded: {detail}", name=name, detail=error.detail)
         log = StreamLog(self.settings.memory)
-        epoch = Epoch(name, identifier, log, framer_for(declared_type), declared_type=declared_type, recording=recording)
+        epoch = Epoch(
+            name, identifier, log, framer_for(declared_type), declared_type=declared_type, recording=recording
+        )
         return self._enter(epoch, ordinary=ordinary)
 
     def _enter(self, epoch: Epoch, *, ordinary: bool) -> Epoch:
@@ -241,7 +262,9 @@ class Streams:
 
     def _end_broken(self, live: Live) -> None:
         live.ending = None
-        self.log.info("{name}: its publisher is gone, the epoch ends at {end}", name=live.epoch.name, end=live.epoch.end)
+        self.log.info(
+            "{name}: its publisher is gone, the epoch ends at {end}", name=live.epoch.name, end=live.epoch.end
+        )
         live.epoch.finish()
 
     @staticmethod
@@ -256,6 +279,21 @@ class Streams:
             return True
         self.live(epoch).waiting_for_room.append(call)
         return False
+
+    def check_record_size(self, post: Post, epoch: Epoch | None) -> None:
+        """Raise the Refusal (413) of content that is one record, of no known format, and too long for one."""
+        length = None if post.range is None or post.open_ended else post.declared_length
+        if length is None or length <= self.settings.max_record:
+            return
+        if epoch is None:
+            opaque = (
+                post.content_type is not None and post.content_type.partition(";")[0].strip().lower() not in DECLARED
+            )
+        else:
+            opaque = epoch.log.known > 0 and epoch.framer.content_type is None
+        if opaque:
+            detail = f"In an unknown format a POST may have {self.settings.max_record} bytes (--max-record): split it."
+            raise Refusal(413, "Record too large", detail)
 
     def disk_failure(self, epoch: Epoch) -> StorageError | None:
         if not self.settings.store_required or epoch.recording is None:

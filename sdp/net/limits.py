@@ -24,6 +24,8 @@ class ServerLimits:
     """How long a request's head may take to arrive: 408."""
     body_timeout: float = 60.0
     """How long a request's content may pause: 408."""
+    stall_timeout: float = 30.0
+    """How long a peer may take nothing of what is being sent, before it is closed."""
     linger_timeout: float = 2.0
     """How long a connection that is about to close is still read, so that the peer can read the answer."""
     discard: int = 1 << 20

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
-from twisted.internet.interfaces import IPushProducer, ITransport
+from twisted.internet.interfaces import IPushProducer
 from twisted.internet.tcp import Connection
 from zope.interface import implementer
 
@@ -28,8 +28,8 @@ class Outflow:
 
     __slots__ = ("_clock", "_transport", "_waiting", "closed", "direct", "paused", "send", "taken_at")
 
-    def __init__(self, transport: ITransport, clock: Callable[[], float]) -> None:
-        self._transport: Any = transport
+    def __init__(self, transport: Any, clock: Callable[[], float]) -> None:
+        self._transport = transport
         self._clock = clock
         self._waiting: list[Deferred[None]] = []
         self.paused = False
@@ -39,12 +39,12 @@ class Outflow:
         # A TLS transport passes attribute look-ups on to the socket below it, so the class itself is asked for.
         self.direct = isinstance(transport, Connection) and not getattr(transport, "TLS", False)
         if self.direct:
-            self.send = self._transport.socket.send
+            self.send = transport.socket.send
             # With no slack, "paused" means just "something is buffered", which is what a direct send must know.
-            self._transport.bufferSize = 0
+            transport.bufferSize = 0
         else:
             self.send = self._send_through
-        self._transport.registerProducer(self, True)
+        transport.registerProducer(self, True)
 
     def _send_through(self, data: bytes) -> int:
         if self.paused:

@@ -11,8 +11,10 @@ import json
 from collections.abc import Callable, Iterable
 from email.utils import formatdate
 from enum import Enum, Flag, auto
-from typing import Any, Protocol as Shape
+from typing import Any
+from typing import Protocol as Shape
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
 from twisted.logger import Logger
@@ -278,7 +280,9 @@ class ServerChannel(Protocol):
         except SDPError as error:
             exchange.refuse(error)
         except Exception:
-            self.log.failure("A request could not be answered: {method} {target}", method=request.method, target=request.target)
+            self.log.failure(
+                "A request could not be answered: {method} {target}", method=request.method, target=request.target
+            )
             exchange.refuse(SDPError("The server met an error of its own; its log says more."))
 
     def _content(self, data: bytes) -> None:
@@ -438,11 +442,20 @@ class ServerChannel(Protocol):
         self.write(encode_response(503, [*lines, (b"Content-Length", b"%d" % len(content))]) + content)
         self.close()
 
+    @property
+    def first_request(self) -> bool:
+        """Whether the request at hand is the connection's first."""
+        return self.requests_left == self.limits.requests - 1
+
     def drain(self) -> None:
-        """The server is going to end: an idle connection closes now, a busy one after its answer."""
+        """The server is going to end: an idle connection closes now, one whose request is coming in after its answer;
+        an answer that is being streamed breaks off, so that its reader can tell."""
         self.persistent = False
+        exchange = self._exchange
         if self._reading is Reading.HEAD and self._reader.at_start:
             self.close()
+        elif exchange is not None and exchange.answer is Answer.STARTED:
+            exchange.abort()
 
     # -- time --------------------------------------------------------------------------------------------------
 
@@ -471,7 +484,9 @@ class ServerChannel(Protocol):
             self.close()
         else:
             what = "content" if self._reading is Reading.BODY else "head"
-            self._malformed(ProtocolError(f"The request's {what} took too long to arrive.", status=408, title="Request timeout"))
+            self._malformed(
+                ProtocolError(f"The request's {what} took too long to arrive.", status=408, title="Request timeout")
+            )
 
 
 class ServerChannelFactory(ServerFactory):
@@ -482,7 +497,6 @@ class ServerChannelFactory(ServerFactory):
     def __init__(
         self,
         site: Site,
-        clock: IReactorTime,
         sweep: Sweep,
         limits: ServerLimits,
         *,
@@ -491,19 +505,20 @@ class ServerChannelFactory(ServerFactory):
         exempt: Callable[[str], bool] = lambda address: False,
     ) -> None:
         self.site = site
-        self.clock = clock
         self.sweep = sweep
         self.limits = limits
         self.count = ConnectionCount(limits)
         self.draining = False
         self.requests = 0
+        self.stalled = 0
         self.channels: set[ServerChannel] = set()
+        self._emptied: Deferred[None] | None = None
         self._exempt = exempt
         self._wall_clock = wall_clock
         self._standing = tuple(standing)
         self._standing_at = (-1, [*self._standing])
 
-    def buildProtocol(self, addr: IAddress | None) -> ServerChannel:
+    def buildProtocol(self, addr: IAddress | None) -> ServerChannel:  # type: ignore[override]  # it has a factory
         return ServerChannel(self)
 
     def standing_lines(self) -> list[tuple[bytes, bytes]]:
@@ -520,11 +535,32 @@ class ServerChannelFactory(ServerFactory):
     def leave(self, channel: ServerChannel) -> None:
         self.channels.discard(channel)
         self.count.leave(channel.peer)
+        if not self.channels and self._emptied is not None:
+            emptied, self._emptied = self._emptied, None
+            emptied.callback(None)
 
-    def drain(self) -> None:
-        """Serve nothing new on the connections that there are."""
+    def close_stalled(self) -> None:
+        """Close the connections whose peers have taken nothing for too long. Called about once a second."""
+        late = self.sweep.now() - self.limits.stall_timeout
+        for channel in tuple(self.channels):
+            if channel.outflow.paused and channel.outflow.taken_at < late:
+                self.stalled += 1
+                channel.close_now()
+
+    async def drain(self, clock: IReactorTime, limit: float) -> None:
+        """Serve nothing new on the connections that there are, and return when they are gone, or after ``limit``
+        seconds in which they did not end by themselves."""
         self.draining = True
         for channel in tuple(self.channels):
             channel.drain()
+        if not self.channels:
+            return
+        self._emptied = Deferred()
+        late = clock.callLater(limit, self._break_off)
+        await self._emptied
+        if late.active():
+            late.cancel()
 
-
+    def _break_off(self) -> None:
+        for channel in tuple(self.channels):
+            channel.close_now()

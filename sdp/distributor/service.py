@@ -1,0 +1,197 @@
+"""The Distributor as a Twisted service: recovers what is stored, listens, and drains when it is told to end."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.logger import Logger
+
+from sdp.distributor.access import Access, Secrets, is_loopback
+from sdp.distributor.answers import Answers
+from sdp.distributor.settings import DistributorSettings
+from sdp.distributor.site import DistributorSite, cors_lines
+from sdp.distributor.streams import Streams
+from sdp.distributor.views import Views
+from sdp.errors import ConfigurationError, SDPError
+from sdp.http1 import Limits
+from sdp.net.limits import ServerLimits
+from sdp.net.server import ServerChannelFactory
+from sdp.net.sweep import Sweep
+from sdp.web import Pages
+
+__all__ = ["DistributorParts", "DistributorService", "server_limits"]
+
+BACKLOG = 4096
+"""Connections that the kernel may hold for us before we accept them: a thousand may join at once."""
+
+DRAIN_LIMIT = 3.0
+"""How long connections may take to end, in seconds, before they are broken off: the contract allows 10 for all."""
+
+
+def server_limits(settings: DistributorSettings) -> ServerLimits:
+    """The connection's limits out of an operator's settings."""
+    return ServerLimits(
+        message=Limits(
+            start_line=settings.max_start_line,
+            field_section=settings.max_field_section,
+            fields=settings.max_fields,
+            chunk_extension=settings.max_chunk_extension,
+            trailer_section=settings.max_trailer_section,
+        ),
+        idle_timeout=settings.idle_timeout,
+        requests=settings.max_requests,
+        head_timeout=settings.head_timeout,
+        body_timeout=settings.body_timeout,
+        stall_timeout=settings.stall_timeout,
+        discard=settings.max_discard,
+        connections=settings.max_connections,
+        connections_per_address=settings.max_connections_per_address,
+    )
+
+
+def with_backlog(endpoint: str) -> str:
+    """Give a TCP endpoint description a backlog that fits a crowd, where it names none."""
+    kind = endpoint.partition(":")[0]
+    return (
+        f"{endpoint}:backlog={BACKLOG}" if kind in ("tcp", "tcp6", "ssl") and ":backlog=" not in endpoint else endpoint
+    )
+
+
+def raise_file_limit(connections: int) -> None:
+    """Let the process open as many files as it may have connections, as far as the system allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + 1024
+    if soft < wanted:
+        resource.setrlimit(
+            resource.RLIMIT_NOFILE, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard)
+        )
+
+
+@attrs.frozen
+class DistributorParts:
+    """What a Distributor takes from the world around it."""
+
+    open_store: Callable[[], Any]
+    """Makes the IStore, or None for no disk; may raise StorageError."""
+    wall_clock: Callable[[], float]
+    """Seconds since the Unix epoch."""
+    random_bytes: Callable[[int], bytes]
+
+
+class DistributorService(Service):
+    """One Distributor. ``ports`` are what it listens on, once it does.
+
+    ``leave`` is called with the process's exit status where it cannot begin. ConfigurationError where the settings ask
+    for what cannot be.
+    """
+
+    log = Logger(namespace="sdp.distributor")
+
+    def __init__(
+        self, settings: DistributorSettings, reactor: Any, leave: Callable[[int], None], parts: DistributorParts
+    ) -> None:
+        self.setName("sdp-distributor")
+        self.settings = settings
+        self.ports: list[IListeningPort] = []
+        self._reactor = reactor
+        self._leave = leave
+        self._parts = parts
+        self._endpoints = [self._endpoint(description) for description in settings.listen]
+        publish = None if settings.publish_token is None else Secrets.read(settings.publish_token, "--publish-token")
+        read = None if settings.read_token is None else Secrets.read(settings.read_token, "--read-token")
+        self._access = Access(publish, read, settings.trust_proxy)
+        self._store: Any = None
+        self._sweep = Sweep(reactor)
+        self._factory: ServerChannelFactory | None = None
+        self._starting: Deferred[None] | None = None
+
+    def _endpoint(self, description: str) -> tuple[str, IStreamServerEndpoint]:
+        try:
+            return description, serverFromString(self._reactor, with_backlog(description))
+        except Exception as error:  # a plugin's parser may raise anything
+            raise ConfigurationError(f"--listen: {description!r} is no endpoint such as tcp:8080 ({error}).") from error
+
+    # -- beginning ---------------------------------------------------------------------------------------------
+
+    def startService(self) -> None:
+        super().startService()
+        self._starting = Deferred.fromCoroutine(self._start())
+
+    async def _start(self) -> None:
+        try:
+            raise_file_limit(self.settings.max_connections)
+            # The store's threads begin here: after a daemon's fork, not before it.
+            self._store = self._parts.open_store()
+            streams, self._factory = self._build()
+            await streams.recover()
+            for description, endpoint in self._endpoints:
+                await self._listen(description, endpoint, self._factory)
+            self._sweep.start()
+        except CancelledError:
+            return
+        except SDPError as error:
+            self.log.error("{detail}", detail=error.detail)
+            self._leave(1)
+        except Exception:
+            self.log.failure("The Distributor could not begin, by a fault of its own.")
+            self._leave(1)
+
+    def _build(self) -> tuple[Streams, ServerChannelFactory]:
+        """Put the parts together."""
+        settings, reactor, parts = self.settings, self._reactor, self._parts
+        streams = Streams(
+            settings, reactor, wall_clock=parts.wall_clock, random_bytes=parts.random_bytes, store=self._store
+        )
+        cors = cors_lines(settings.allow_origin)
+        answers = Answers(streams, reactor, parts.random_bytes(16).hex().encode(), cors)
+        views = Views(streams, Pages())
+        factory = ServerChannelFactory(
+            DistributorSite(streams, answers, views, self._access, cors),
+            self._sweep,
+            server_limits(settings),
+            wall_clock=parts.wall_clock,
+            standing=((b"Connection-Type", b"distributor"), (b"Server", b"SDP")),
+            exempt=lambda address: is_loopback(address) or address in settings.trust_proxy,
+        )
+        views.attach(factory)
+        self._sweep.after_each += [streams.tick, factory.close_stalled]
+        return streams, factory
+
+    async def _listen(
+        self, description: str, endpoint: IStreamServerEndpoint, factory: ServerChannelFactory
+    ) -> None:
+        try:
+            port: IListeningPort = await endpoint.listen(factory)
+        except CannotListenError as error:
+            reason = getattr(error.socketError, "strerror", None) or str(error.socketError)
+            raise ConfigurationError(f"--listen: {description} cannot be listened on: {reason}.") from error
+        except (OSError, ValueError) as error:
+            raise ConfigurationError(f"--listen: {description} cannot be listened on: {error}.") from error
+        self.ports.append(port)
+        self.log.info("Listening on {port}", port=port.getHost())
+
+    # -- ending ------------------------------------------------------------------------------------------------
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()
+        if self._starting is not None:
+            self._starting.cancel()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        """Drain: nothing new comes in, what was accepted is written and synced, live answers break off."""
+        for port in self.ports:
+            await maybeDeferred(port.stopListening)
+        if self._factory is not None:
+            await self._factory.drain(self._reactor, DRAIN_LIMIT)
+        self._sweep.stop()
+        if self._store is not None:
+            await self._store.close()

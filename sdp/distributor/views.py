@@ -1,0 +1,211 @@
+"""What lies beside the streams: the JSON views, the metrics, the clock, and the pages for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from sdp.distributor.names import Target, stream_name
+from sdp.distributor.streams import Live, Streams, no_stream
+from sdp.errors import Refusal
+from sdp.net.server import Exchange, ServerChannelFactory
+from sdp.web import Pages
+
+__all__ = ["Views", "describe"]
+
+Lines = list[tuple[bytes, bytes]]
+View = Callable[[Exchange, Target, Lines], Coroutine[Any, Any, None]]
+
+_CSP = b"default-src 'self'; media-src 'self' blob:; img-src 'self' data:"
+
+
+def describe(streams: Streams, live: Live) -> dict[str, Any]:
+    """One stream as a JSON object: offsets in bytes, ``bit_rate`` in bits a second, lags in bytes and ms."""
+    epoch = live.epoch
+    places = live.fanout.places()
+    consumers = [
+        {
+            "address": delivery.exchange.channel.peer,
+            "lag_bytes": delivery.lag_bytes(places),
+            "lag_ms": round(delivery.lag_ms(places), 1),
+            "since": delivery.started_at,
+            "jumps": delivery.jumps,
+        }
+        for delivery in live.deliveries
+    ]
+    recording: Any = epoch.recording
+    return {
+        "name": epoch.name,
+        "epoch": epoch.id,
+        "content_type": epoch.content_type,
+        "state": streams.state(epoch),
+        "first_offset": epoch.first_offset,
+        "end_offset": epoch.end,
+        "durable_offset": epoch.durable_offset,
+        "bit_rate": round(streams.bit_rate(live)),
+        "recording": None if recording is None else "failed" if recording.failure is not None else "on",
+        "recording_failure": None if recording is None or recording.failure is None else recording.failure.detail,
+        "origin_connected": live.holder is not None,
+        "last_arrival": epoch.last_arrival,
+        "consumers": consumers,
+    }
+
+
+class Views:
+    """Answers what is asked under ``/-/``, and ``/`` itself."""
+
+    def __init__(self, streams: Streams, pages: Pages) -> None:
+        self._streams = streams
+        self._pages = pages
+        self._registry = CollectorRegistry()
+        self._fixed: dict[bytes, View] = {
+            b"/": self._index,
+            b"/-/streams": self._all,
+            b"/-/health": self._health,
+            b"/-/metrics": self._metrics,
+            b"/-/time": self._time,
+        }
+        self._prefixed: dict[bytes, View] = {
+            b"/-/streams/": self._one,
+            b"/-/watch/": self._watch,
+            b"/-/assets/": self._asset,
+        }
+
+    def attach(self, factory: ServerChannelFactory) -> None:
+        """Let the metrics know the connections."""
+        self._registry.register(_Metrics(self._streams, factory))
+
+    def find(self, path: bytes) -> View | None:
+        """Return what answers a path, or None where it is no view's."""
+        fixed = self._fixed.get(path)
+        if fixed is not None:
+            return fixed
+        for prefix, view in self._prefixed.items():
+            if path.startswith(prefix):
+                return view
+        return None
+
+    # -- JSON --------------------------------------------------------------------------------------------------
+
+    def _described(self) -> list[dict[str, Any]]:
+        streams = self._streams
+        current = [stream.current for stream in streams.catalog if stream.current is not None]
+        return [describe(streams, streams.live(epoch)) for epoch in sorted(current, key=lambda epoch: epoch.name)]
+
+    async def _all(self, exchange: Exchange, target: Target, cors: Lines) -> None:
+        _json(exchange, {"streams": self._described()}, cors)
+
+    async def _one(self, exchange: Exchange, target: Target, cors: Lines) -> None:
+        name = stream_name(target.path.removeprefix(b"/-/streams"))
+        epoch = None if name is None else self._streams.current(name)
+        if name is None:
+            raise Refusal(404, "No such stream", "That is no stream's name; /-/streams lists those that there are.")
+        if epoch is None:
+            raise no_stream(name)
+        _json(exchange, describe(self._streams, self._streams.live(epoch)), cors)
+
+    async def _health(self, exchange: Exchange, target: Target, cors: Lines) -> None:
+        _json(exchange, {"status": "ok", "streams": len(self._streams.catalog)}, cors)
+
+    async def _time(self, exchange: Exchange, target: Target, cors: Lines) -> None:
+        _text(exchange, b"%d\n" % self._streams.now(), b"text/plain; charset=utf-8", cors)
+
+    async def _metrics(self, exchange: Exchange, target: Target, cors: Lines) -> None:
+        _text(exchange, generate_latest(self._registry), b"text/plain; version=0.0.4; charset=utf-8", cors)
+
+    # -- pages -------------------------------------------------------------------------------------------------
+
+    async def _index(self, exchange: Exchange, target: Target, cors: Lines) -> None:
+        _page(exchange, self._pages.index(self._described()))
+
+    async def _watch(self, exchange: Exchange, target: Target, cors: Lines) -> None:
+        name = stream_name(target.path.removeprefix(b"/-/watch"))
+        if name is None:
+            raise Refusal(404, "No such stream", "That is no stream's name; / lists those that there are.")
+        _page(exchange, self._pages.watch(name))
+
+    async def _asset(self, exchange: Exchange, target: Target, cors: Lines) -> None:
+        found = self._pages.asset(target.path.removeprefix(b"/-/assets/").decode("latin-1"))
+        if found is None:
+            raise Refusal(404, "No such file", "The pages have no file of that name.")
+        content_type, data = found
+        lines = [(b"Content-Type", content_type.encode()), (b"Cache-Control", b"no-cache"), *cors]
+        exchange.respond(200, lines, data)
+
+
+def _text(exchange: Exchange, text: bytes, content_type: bytes, cors: Lines) -> None:
+    exchange.respond(200, [(b"Content-Type", content_type), (b"Cache-Control", b"no-store"), *cors], text)
+
+
+def _json(exchange: Exchange, document: object, cors: Lines) -> None:
+    _text(exchange, json.dumps(document).encode() + b"\n", b"application/json", cors)
+
+
+def _page(exchange: Exchange, page: bytes) -> None:
+    _text(exchange, page, b"text/html; charset=utf-8", [(b"Content-Security-Policy", _CSP)])
+
+
+class _Metrics(Collector):
+    """The metrics, read off the live objects when they are asked for: counting costs nothing in between."""
+
+    def __init__(self, streams: Streams, factory: ServerChannelFactory) -> None:
+        self._streams = streams
+        self._factory = factory
+
+    def collect(self) -> Iterator[Metric]:
+        streams, factory = self._streams, self._factory
+        counters = streams.counters
+        yield _counter("sdp_bytes_received", "Bytes of streams received from Origins.", streams.bytes_received)
+        yield _counter("sdp_bytes_sent", "Bytes of answers to Consumers, framing included.", counters.bytes_sent)
+        yield _counter("sdp_deliveries", "Runs of a log handed to a Consumer at the live edge.", counters.deliveries)
+        yield _counter("sdp_joins", "Live answers begun.", counters.joins)
+        yield _counter(
+            "sdp_left_edge", "Consumers that could not take a run at once, and had to catch up.", counters.left_edge
+        )
+        yield _counter("sdp_jumps", "Jumps of lagging Consumers to the newest random access point.", counters.jumps)
+        yield _counter("sdp_stalled_closed", "Consumers closed because they took nothing.", factory.stalled)
+        yield _counter("sdp_requests", "Requests answered.", factory.requests)
+        yield _counter("sdp_connections_accepted", "Connections accepted.", factory.count.accepted)
+        yield _counter(
+            "sdp_connections_refused", "Connections refused because there were too many.", factory.count.refused
+        )
+        yield GaugeMetricFamily("sdp_connections", "Open connections.", factory.count.total)
+        yield from self._of_streams()
+        if streams.store is not None:
+            yield _counter("sdp_store_bytes_written", "Bytes written to the store.", streams.store.bytes_written)
+            yield _counter("sdp_store_syncs", "Times that the store was made durable.", streams.store.syncs)
+            yield _counter("sdp_store_failures", "Recordings that the disk stopped.", streams.store.failures)
+            yield GaugeMetricFamily(
+                "sdp_store_free_bytes", "Free space where the store is.", streams.store.free_bytes()
+            )
+
+    def _of_streams(self) -> Iterator[Metric]:
+        end = GaugeMetricFamily("sdp_stream_end_offset_bytes", "The end of each stream's log.", labels=["stream"])
+        rate = GaugeMetricFamily("sdp_stream_bit_rate", "Bits a second that each stream receives.", labels=["stream"])
+        consumers = GaugeMetricFamily("sdp_stream_consumers", "Live answers of each stream.", labels=["stream"])
+        live = GaugeMetricFamily(
+            "sdp_stream_live", "1 for a live stream, 0 for a stalled or ended one.", labels=["stream"]
+        )
+        recording = GaugeMetricFamily("sdp_stream_recording", "1 while a stream is recorded.", labels=["stream"])
+        for stream in self._streams.catalog:
+            epoch = stream.current
+            if epoch is None:
+                continue
+            about = self._streams.live(epoch)
+            label = [stream.name]
+            end.add_metric(label, epoch.end)
+            rate.add_metric(label, self._streams.bit_rate(about))
+            consumers.add_metric(label, len(about.deliveries))
+            live.add_metric(label, self._streams.state(epoch) == "live")
+            kept: Any = epoch.recording
+            recording.add_metric(label, kept is not None and kept.failure is None)
+        yield from (end, rate, consumers, live, recording)
+
+
+def _counter(name: str, text: str, value: float) -> CounterMetricFamily:
+    return CounterMetricFamily(name, text, value=value)

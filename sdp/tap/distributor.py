@@ -1,0 +1,37 @@
+"""``twistd sdp-distributor``: the Distributor's options, and the service that they ask for."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+from twisted.application.service import IService
+
+from sdp.distributor.service import DistributorParts, DistributorService
+from sdp.distributor.settings import DistributorSettings
+from sdp.store import FileStore
+from sdp.tap.leaving import Leaving
+from sdp.tap.options import SettingsOptions, one_line_on_error, options_for
+
+__all__ = ["Options", "makeService"]
+
+COMMAND = "sdp-distributor"
+
+Options = options_for(DistributorSettings, COMMAND)
+
+
+def makeService(options: SettingsOptions[DistributorSettings], reactor: Any = None) -> IService:
+    """Wire a Distributor. Threads, files and sockets begin with its startService, after twistd has forked."""
+    if reactor is None:
+        from twisted.internet import reactor  # noqa: TID251  (a process begins here)
+    settings = options.settings()
+
+    def open_store() -> FileStore | None:
+        if settings.store is None:
+            return None
+        return FileStore(settings.store, reactor, sync_interval=settings.sync_interval)
+
+    with one_line_on_error(COMMAND):
+        parts = DistributorParts(open_store=open_store, wall_clock=time.time, random_bytes=os.urandom)
+        return DistributorService(settings, reactor, Leaving(reactor), parts)
