@@ -9,9 +9,16 @@ from typing import Any
 
 from sdp.errors import MediaError
 
-__all__ = ["import_av", "media_faults"]
+__all__ = ["import_av", "media_faults", "without_secret"]
 
+_OF_MEDIA = (OSError, ValueError, RuntimeError, ArithmeticError, LookupError, TypeError)
+"""What av raises besides its own errors, for options and values that do not fit."""
 _USER_PART = re.compile(r"(?<=://)[^/@\s]*@")
+
+
+def without_secret(text: str) -> str:
+    """Return ``text`` with the user part (name and password) of any URL in it left out."""
+    return _USER_PART.sub("", text)
 
 
 def import_av() -> Any:
@@ -44,7 +51,7 @@ def _reason(error: BaseException) -> str:
         return f"this FFmpeg has no such codec ({text}); choose another"
     if name.startswith("HTTP"):
         return f"the server refused it ({text}); check the URL"
-    text = _USER_PART.sub("", text).rstrip(".")
+    text = without_secret(text).rstrip(".")
     return f"FFmpeg says: {text or name}; check the source and its options"
 
 
@@ -55,5 +62,7 @@ def media_faults(action: str) -> Iterator[None]:
         yield
     except MediaError:
         raise
-    except (OSError, ValueError, RuntimeError, ArithmeticError, LookupError, TypeError) as error:
-        raise MediaError(f"Cannot {_USER_PART.sub('', action)}: {_reason(error)}.") from error
+    except Exception as error:
+        if not isinstance(error, _OF_MEDIA) and not type(error).__module__.startswith("av."):
+            raise
+        raise MediaError(f"Cannot {without_secret(action)}: {_reason(error)}.") from error

@@ -22,6 +22,7 @@ MP4_CODECS = {
     "h264": "avc1",
     "hevc": "hvc1",
     "av1": "av01",
+    "vp9": "vp09",
     "aac": "mp4a",
     "opus": "Opus",
     "mp3": "mp3",

@@ -11,6 +11,7 @@ from sdp.errors import MediaError, SDPError
 from sdp.interfaces import ISource
 from sdp.media.clock import Clock, WallClock
 from sdp.media.coded import Coded, MediaTrack, Packed
+from sdp.media.faults import without_secret
 from sdp.media.packaging import packaging_for
 from sdp.media.spec import SourceSpec
 
@@ -31,6 +32,8 @@ class RunningSource:
 
     def __init__(self, spec: SourceSpec, clock: Clock | None = None) -> None:
         self.spec = spec
+        self.shown = without_secret(spec.source)
+        """The source's name for logs and messages, without a URL's user part."""
         self.clock: Clock = clock or WallClock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -47,7 +50,7 @@ class RunningSource:
             raise MediaError("This source has been started already; open another.")
         self._sink = sink
         self.open()
-        self._thread = threading.Thread(target=self._run, name=f"capture {self.spec.source}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"capture {self.shown}", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -111,7 +114,7 @@ class RunningSource:
         except SDPError as error:
             failure = error
         except Exception as error:  # a bug: the sink must still learn that nothing follows
-            failure = MediaError(f"The source {self.spec.source} failed unexpectedly: {error!r}; please report this.")
+            failure = MediaError(f"The source {self.shown} failed unexpectedly: {error!r}; please report this.")
             failure.__cause__ = error
         finally:
             self.close()

@@ -12,7 +12,7 @@ from functools import cache
 
 from sdp.media.coded import Coded, MediaTrack
 
-__all__ = ["CARRIED", "TransportWriter", "adts_header", "delimited"]
+__all__ = ["CARRIED", "TransportWriter", "adts_header", "audio_specific_config", "delimited"]
 
 PACKET = 188
 _BODY = 184
@@ -72,6 +72,17 @@ def adts_header(config: bytes, size: int) -> bytes:
     whole = size + 7
     head = 0xFFF1 << 40 | (object_type - 1) << 38 | frequency << 34 | channels << 30
     return (head | whole << 13 | 0x7FF << 2).to_bytes(7, "big")
+
+
+def audio_specific_config(frame: bytes) -> bytes | None:
+    """Return the AudioSpecificConfig of an AAC frame that begins with an ADTS header; None where it has none."""
+    if len(frame) < 7 or frame[0] != 0xFF or frame[1] & 0xF6 != 0xF0:
+        return None
+    object_type, frequency = (frame[2] >> 6) + 1, frame[2] >> 2 & 15
+    channels = (frame[2] & 1) << 2 | frame[3] >> 6
+    if frequency >= len(_RATES) or not channels:
+        return None
+    return (object_type << 11 | frequency << 7 | channels << 3).to_bytes(2, "big")
 
 
 def delimited(codec: str, data: bytes) -> bytes:
