@@ -52,7 +52,7 @@ BARE_LINE_BREAK = re.compile(rb"(?<!\r)\n|\r(?=[^\n])")
 
 _TOKEN_ALONE = re.compile(TOKEN)
 _AUTHORITY = re.compile(
-    rb"(?:((?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})++)|\[([0-9A-Fa-f:.]++)\])(?::([0-9]{0,5}+))?"
+    rb"(?:((?:[A-Za-z0-9\-._~!$&'()*+,;=]++|%[0-9A-Fa-f]{2})++)|\[([0-9A-Fa-f:.]++)\])(?::([0-9]{0,5}+))?"
 )
 
 
@@ -70,7 +70,7 @@ def is_authority(value: bytes, *, port_required: bool = False) -> bool:
     match = _AUTHORITY.fullmatch(value)
     if match is None:
         return False
-    literal, port = match.group(2), match.group(3)
+    _, literal, port = match.groups()
     if literal is not None:
         try:
             IPv6Address(literal.decode("ascii"))

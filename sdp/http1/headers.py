@@ -25,8 +25,19 @@ class Headers:
         self._lines = list(lines)
         self._index = None
 
-    def _by_name(self) -> dict[bytes, bytes]:
-        """The first value of each name. Built on the first look-up: many heads are only passed through."""
+    @classmethod
+    def adopt(cls, lines: list[tuple[bytes, bytes]]) -> Headers:
+        """Headers around a list that nobody else will change: not copied."""
+        headers = cls.__new__(cls)
+        headers._lines = lines
+        headers._index = None
+        return headers
+
+    def by_name(self) -> dict[bytes, bytes]:
+        """The first value of each name (in lower case). It is the headers' own: not to be changed.
+
+        Built on the first look-up: who only passes lines on does without.
+        """
         index = self._index
         if index is None:
             index = {name.lower(): value for name, value in self._lines}
@@ -37,11 +48,11 @@ class Headers:
 
     def get(self, name: bytes) -> bytes | None:
         """The value of the first line with this name (in lower case), or None."""
-        return self._by_name().get(name)
+        return self.by_name().get(name)
 
     def get_all(self, name: bytes) -> list[bytes]:
         """The values of all lines with this name (in lower case), in order; never joined."""
-        index = self._by_name()
+        index = self.by_name()
         if name not in index:
             return []
         if len(index) == len(self._lines):
@@ -55,10 +66,10 @@ class Headers:
 
     def has_repeats(self) -> bool:
         """Whether any name occurs on more than one line."""
-        return len(self._by_name()) != len(self._lines)
+        return len(self.by_name()) != len(self._lines)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._by_name()
+        return name in self.by_name()
 
     def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
         return iter(self._lines)

@@ -16,6 +16,7 @@ from typing import TypeAlias
 from sdp.errors import ProtocolError
 from sdp.http1.grammar import BARE_LINE_BREAK, CHUNK_LINE
 from sdp.http1.head import (
+    bare_line_break,
     check_request_line,
     check_status_line,
     parse_request,
@@ -34,6 +35,11 @@ __all__ = ["Event", "RequestReader", "ResponseReader"]
 
 Event: TypeAlias = Request | Response | bytes | End
 
+# Looking a member up in its Enum costs more than the rest of a step.
+_START, _CONTENT, _END, _DEAD = State.START, State.CONTENT, State.END, State.DEAD
+_CHUNK_SIZE, _CHUNK_CONTENT, _CHUNK_END = State.CHUNK_SIZE, State.CHUNK_CONTENT, State.CHUNK_END
+_TRAILERS, _UNTIL_CLOSE = State.TRAILERS, State.UNTIL_CLOSE
+
 _CHUNK_SIZE_DIGITS = 16
 """The most digits of a chunk size that are taken: 64 bits, more than any content has."""
 
@@ -46,7 +52,7 @@ class _Reader(Pieces):
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
         super().__init__()
         self._limits = limits
-        self._state = State.START
+        self._state = _START
         self._eof = False
         self._fault: ProtocolError | None = None
         self._remaining = 0
@@ -60,13 +66,13 @@ class _Reader(Pieces):
     @property
     def at_start(self) -> bool:
         """Whether the reader stands between messages with nothing held: the connection is idle."""
-        return self._state is State.START and not self.buffered
+        return self._state is _START and not self.buffered
 
     def feed(self, data: bytes) -> None:
         """Take what arrived. Costs no work on the bytes; raises ValueError after :meth:`feed_eof`."""
         if self._eof:
             raise ValueError("fed after the end of input")
-        if data and self._state is not State.DEAD:
+        if data and self._state is not _DEAD:
             self._add(data)
 
     def feed_eof(self) -> None:
@@ -88,16 +94,16 @@ class _Reader(Pieces):
                     return self._at_eof() if self._eof else None
         except ProtocolError as error:
             self._fault = error
-            self._state = State.DEAD
+            self._state = _DEAD
             self._drop()
             raise
 
     def _at_eof(self) -> Event | None:
         state = self._state
-        if state is State.UNTIL_CLOSE:
-            self._state = State.START
+        if state is _UNTIL_CLOSE:
+            self._state = _START
             return NO_TRAILERS
-        if state is State.START and not self.buffered:
+        if state is _START and not self.buffered:
             return None
         raise ProtocolError(CUT[state], title="Incomplete message")
 
@@ -144,7 +150,7 @@ class _Reader(Pieces):
             self._check_start_line(bytes(data[position:end]))
             self._line_end = end - position
         elif BARE_LINE_BREAK.search(data, position + max(0, self._seen - 1)):
-            raise ProtocolError("A line ends with CRLF; a CR or LF by itself has no place in a head.")
+            raise bare_line_break()
 
     def _look_at_fields(
         self, data: bytes | bytearray, position: int, start: int, size_limit: int, other_lines: int
@@ -153,7 +159,7 @@ class _Reader(Pieces):
         if len(data) - start > size_limit + 1:  # a CR of the empty line may be here already
             raise too_much_field_section(size_limit)
         if BARE_LINE_BREAK.search(data, max(start, position + self._seen - 1)):
-            raise ProtocolError("A line ends with CRLF; a CR or LF by itself has no place in a head.")
+            raise bare_line_break()
         self._lines += data.count(b"\n", position + self._seen)
         if self._lines - other_lines > self._limits.fields:
             raise too_many_fields(self._limits.fields)
@@ -163,14 +169,14 @@ class _Reader(Pieces):
     def _begin_content(self, length: int | None, chunked: bool) -> None:
         if chunked:
             self._extension = 0
-            self._state = State.CHUNK_SIZE
+            self._state = _CHUNK_SIZE
         elif length is None:
-            self._state = State.UNTIL_CLOSE
+            self._state = _UNTIL_CLOSE
         elif length:
             self._remaining = length
-            self._state = State.CONTENT
+            self._state = _CONTENT
         else:
-            self._state = State.END
+            self._state = _END
 
     def _read_content(self) -> Event | None:
         if self._position == len(self._data):
@@ -178,7 +184,7 @@ class _Reader(Pieces):
         piece = self._take(self._remaining)
         self._remaining -= len(piece)
         if not self._remaining:
-            self._state = State.END
+            self._state = _END
         return piece
 
     def _read_until_close(self) -> Event | None:
@@ -186,7 +192,7 @@ class _Reader(Pieces):
         return self._take(available) if available else None
 
     def _read_end(self) -> Event:
-        self._state = State.START
+        self._state = _START
         return NO_TRAILERS
 
     def _read_chunk_size(self) -> Event | None:
@@ -196,12 +202,7 @@ class _Reader(Pieces):
         end = data.find(b"\r\n", look_from)
         # The CR may be here while its LF is not.
         if (len(data) - 1 if end < 0 else end) - position > _CHUNK_SIZE_DIGITS + room:
-            raise ProtocolError(
-                f"The chunk extensions of one message are longer than {self._limits.chunk_extension} bytes; "
-                "leave them out.",
-                status=413,
-                title="Content too large",
-            )
+            raise self._too_much_extension()
         if end < 0:
             if BARE_LINE_BREAK.search(data, look_from):
                 raise ProtocolError("A chunk's line ends with CRLF; a CR or LF by itself has no place in it.")
@@ -212,19 +213,18 @@ class _Reader(Pieces):
             raise ProtocolError("A chunk begins with its size in plain hexadecimal digits, at most 16, then CRLF.")
         self._extension += end - line.end(1)
         if self._extension > self._limits.chunk_extension:
-            raise ProtocolError(
-                f"The chunk extensions of one message are longer than {self._limits.chunk_extension} bytes; "
-                "leave them out.",
-                status=413,
-                title="Content too large",
-            )
+            raise self._too_much_extension()
         self._consume_to(end + 2)
         self._remaining = int(line.group(1), 16)
         if self._remaining:
-            self._state = State.CHUNK_CONTENT
+            self._state = _CHUNK_CONTENT
             return self._read_chunk_content()
-        self._state = State.TRAILERS
+        self._state = _TRAILERS
         return self._read_trailers()
+
+    def _too_much_extension(self) -> ProtocolError:
+        detail = f"The chunk extensions of one message are longer than {self._limits.chunk_extension} bytes; send none."
+        return ProtocolError(detail, status=413, title="Content too large")
 
     def _read_chunk_content(self) -> Event | None:
         if self._position == len(self._data):
@@ -232,7 +232,7 @@ class _Reader(Pieces):
         piece = self._take(self._remaining)
         self._remaining -= len(piece)
         if not self._remaining:
-            self._state = State.CHUNK_END
+            self._state = _CHUNK_END
         return piece
 
     def _read_chunk_end(self) -> Event | None:
@@ -243,14 +243,14 @@ class _Reader(Pieces):
                 raise ProtocolError("A chunk is longer than its size says: CRLF must follow its last byte.")
             return None
         self._position = position + 2
-        self._state = State.CHUNK_SIZE
+        self._state = _CHUNK_SIZE
         return self._read_chunk_size()
 
     def _read_trailers(self) -> Event | None:
         data, position = self._data, self._position
         if data.startswith(b"\r\n", position):
             self._consume_to(position + 2)
-            self._state = State.START
+            self._state = _START
             return NO_TRAILERS
         end = data.find(b"\r\n\r\n", position + max(0, self._seen - 3))
         if end < 0:
@@ -260,7 +260,7 @@ class _Reader(Pieces):
         section = bytes(data[position : end + 2])
         trailers = parse_trailers(section, 0, len(section), self._limits)
         self._consume_to(end + 4)
-        self._state = State.START
+        self._state = _START
         return End(trailers)
 
     def _raise_again(self) -> Event:
