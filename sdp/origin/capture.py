@@ -1,0 +1,204 @@
+"""What an Origin has captured: its log in memory and the recording of it, read as one by offset.
+
+The way of a record: source > :meth:`Capture.take` > StreamLog and recording > :meth:`Capture.pieces` > poster.
+What has left the memory is read back from the disk, so that a Distributor that was away for hours can be given all
+that it missed.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from sdp.errors import StorageError
+from sdp.stream.log import StreamLog
+from sdp.stream.record import Flag, Record
+
+__all__ = ["Capture", "Lost", "Piece"]
+
+READ_AHEAD = 1 << 20
+"""How much is read from the disk at once, in bytes: what a store gives for one read."""
+
+_RECORDS_AT_ONCE = 4096
+
+
+class Lost(Exception):
+    """The bytes at this offset are held neither in memory nor on disk."""
+
+
+class Piece(NamedTuple):
+    """What one POST carries: the bytes of one record from ``offset`` on.
+
+    ``record`` is None where an earlier POST carried the record's beginning.
+    """
+
+    offset: int
+    data: Sequence[bytes]
+    record: Record | None
+
+    @property
+    def end(self) -> int:
+        return self.offset + sum(map(len, self.data))
+
+
+class Capture:
+    """One epoch as its Origin holds it, and the step to the next.
+
+    ``record_epoch`` makes the recording of a new epoch (an IRecording, or None for no disk). ``on_change`` is called
+    after each record, and at the end.
+    """
+
+    def __init__(self, window: int, record_epoch: Callable[[], Any]) -> None:
+        self.on_change: Callable[[], None] = lambda: None
+        self.failure: StorageError | None = None
+        """Why there is no recording any more."""
+        self.dropped = 0
+        """Records that were dropped because a new epoch waited for a random access point."""
+        self._window = window
+        self._record_epoch = record_epoch
+        self._waits_for_random_access = False
+        self._initialization: tuple[Record, bytes] | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        self.log = StreamLog(self._window)
+        self.recording = self._record_epoch()
+        if self.recording is not None:
+            self.log.hold_from = 0
+            self.recording.on_change = self._recording_changed
+
+    # -- the inlet ---------------------------------------------------------------------------------------------
+
+    def take(self, data: bytes, flags: Flag, capture_time: int | None, now: int) -> None:
+        """One whole record from the source; ``now`` in microseconds."""
+        if self._waits_for_random_access:
+            if flags & Flag.INITIALIZATION:
+                self._initialization = (Record(0, flags, capture_time, now), data)
+                return
+            if not flags & Flag.RANDOM_ACCESS:
+                self.dropped += 1
+                return
+            self._waits_for_random_access = False
+            if self._initialization is not None:
+                record, content = self._initialization
+                self._append(content, record.flags, record.capture_time, now)
+        self._append(data, flags, capture_time, now)
+        self.on_change()
+
+    def _append(self, data: bytes, flags: Flag, capture_time: int | None, now: int) -> None:
+        log = self.log
+        records = [Record(log.end, flags, capture_time, now)]
+        if self.recording is not None:
+            self.recording.append(data, records)
+        log.append(data, records, log.end + len(data), now)
+
+    def finish(self) -> Any:
+        """The source has ended. Returns what the recording's ``finish()`` does, or None."""
+        self._waits_for_random_access = False
+        self.log.finish()
+        self.on_change()
+        return self.recording.finish() if self.recording is not None else None
+
+    def begin_anew(self, now: int) -> None:
+        """Begin another epoch, from the newest random access point on; the recording of this one is complete.
+
+        Where none is in memory, it begins with the next one to come.
+        """
+        old, finished = self.log, self.log.finished
+        kept = self._kept(old)
+        initialization = old.initialization_before(old.end)
+        content = old.initialization(initialization) if initialization is not None else None
+        if initialization is not None and content is not None:
+            self._initialization = (initialization, content)
+        if self.recording is not None:
+            self.recording.on_change = None
+            self.recording.finish()
+        self._begin()
+        if kept and self._initialization is not None:
+            record, content = self._initialization
+            self._append(content, record.flags, record.capture_time, now)
+        for record, content in kept:
+            self._append(content, record.flags, record.capture_time, now)
+        self._waits_for_random_access = not kept and not finished
+        if finished:
+            self.log.finish()
+
+    @staticmethod
+    def _kept(log: StreamLog) -> list[tuple[Record, bytes]]:
+        """The records from the newest random access point on."""
+        newest = log.newest(Flag.RANDOM_ACCESS)
+        if newest is None or newest.offset < log.start:
+            return []
+        spans = log.spans(newest.offset)
+        return [(span.record, span.data) for span in spans if span.record is not None]
+
+    def _recording_changed(self) -> None:
+        recording = self.recording
+        if recording.failure is not None and self.failure is not recording.failure:
+            self.failure = recording.failure
+            self.log.hold_from = None
+        elif recording.failure is None:
+            self.log.hold_from = recording.written
+        self.log.evict()
+        self.on_change()
+
+    # -- the outlet --------------------------------------------------------------------------------------------
+
+    @property
+    def held_from(self) -> int:
+        """The first offset from which on nothing is missing."""
+        recording = self.recording
+        if recording is not None and recording.written >= self.log.start:
+            start: int = recording.start
+            return min(start, self.log.start)
+        return self.log.start
+
+    async def pieces(self, offset: int) -> list[Piece]:
+        """What follows on ``offset``: one piece from the memory, or several from the disk. Raises Lost."""
+        if offset >= self.log.start:
+            return [self._from_memory(offset)]
+        if offset < self.held_from:
+            raise Lost
+        return await self._from_disk(offset)
+
+    def _from_memory(self, offset: int) -> Piece:
+        log = self.log
+        record = log.record_at(offset)
+        following = log.next_record(offset + 1)
+        end = log.end if following is None else following.offset
+        begins = record is not None and record.offset == offset
+        return Piece(offset, log.read(offset, end=end), record if begins else None)
+
+    async def _from_disk(self, offset: int) -> list[Piece]:
+        recording = self.recording
+        try:
+            data: bytes = await recording.read(offset, READ_AHEAD)
+            if not data:
+                raise Lost
+            end = offset + len(data)
+            records: list[Record] = await recording.records(offset, end, _RECORDS_AT_ONCE)
+        except StorageError as error:
+            self.failure = error
+            raise Lost from error
+        return cut(offset, data, records, whole_to=recording.end, most=_RECORDS_AT_ONCE)
+
+
+def cut(offset: int, data: bytes, records: Sequence[Record], whole_to: int, most: int) -> list[Piece]:
+    """Cut bytes read from ``offset`` on where records begin.
+
+    A last record that goes on behind ``data`` is left out, to be read whole the next time, unless it is the only
+    one. ``most`` is how many records were asked for: behind the last of so many, more may begin.
+    """
+    end = offset + len(data)
+    starts = [record.offset for record in records]
+    edges = sorted({offset, end, *(start for start in starts if offset < start < end)})
+    if len(edges) > 2 and (len(starts) >= most or end < whole_to):
+        edges.pop()
+    pieces = []
+    for begin, stop in pairwise(edges):
+        i = bisect_right(starts, begin) - 1
+        record = records[i] if i >= 0 and starts[i] == begin else None
+        pieces.append(Piece(begin, [data[begin - offset : stop - offset]], record))
+    return pieces
