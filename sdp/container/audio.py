@@ -26,7 +26,7 @@ LAYER_3_RATES: Final = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256
 LOW_RATES: Final = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 
 _ADTS, _MPEG, _TAG = "audio/aac", "audio/mpeg", "ID3"
-_CANDIDATE = re.compile(rb"\xff[\xe2-\xe7\xf0-\xf7\xf8-\xff]|ID3", re.DOTALL)
+_CANDIDATE = re.compile(rb"\xff(?=[\xe2-\xff])")
 
 
 class _Frame(NamedTuple):
@@ -124,8 +124,13 @@ class AudioFramer(Framing):
             self._skip -= len(data)
             self.known = self.end
             return []
-        if self._held:
-            data = self._held + data
+        return self._walk(self._held + data if self._held else data, final=False)
+
+    def _settle(self) -> list[Record]:
+        return self._walk(self._held, final=True)
+
+    def _walk(self, data: bytes, final: bool) -> list[Record]:
+        """Go from frame to frame through ``data``, which ends at the end of all that was fed."""
         base, size = self.end - len(data), len(data)
         position, self._skip = self._skip, 0
         records: list[Record] = []
@@ -139,19 +144,15 @@ class AudioFramer(Framing):
                 self._locked = False
                 if not self._begun:
                     records.append(self._record(base + position, Flag.NONE))
-            found = self._search(data, position)
+            found = self._search(data, position, final)
             if found is None:
                 position = max(position, size - HEAD_SIZE + 1)
                 break
             position = found
             if not self._locked:
                 break
-        if position >= size:
-            self._skip, self._held = position - size, b""
-            self.known = self.end
-        else:
-            self._held = data[position:]
-            self.known = base + position
+        self._skip, self._held = max(0, position - size), data[position:]
+        self.known = self.end - len(self._held)
         return records
 
     def _begin(self, offset: int, frame: _Frame, records: list[Record]) -> None:
@@ -161,20 +162,22 @@ class AudioFramer(Framing):
             self._elapsed = 0.0
         self._elapsed += frame.samples / frame.rate
 
-    def _search(self, data: bytes, position: int) -> int | None:
-        """Look for a frame that is followed by another; None where there is none, else its place.
+    def _search(self, data: bytes, position: int, final: bool) -> int | None:
+        """Look for a frame that is followed by another: return its place, locked then; None where there is none.
 
-        Locked then, or not where the second header has not come yet.
+        Where the second header has not come yet (and still may), return the first one's place, not locked.
         """
-        for candidate in _CANDIDATE.finditer(data, position, len(data) - HEAD_SIZE + 3):
+        for candidate in _CANDIDATE.finditer(data, position):
             place = candidate.start()
             if place + HEAD_SIZE > len(data):
                 break
             first = _read(data, place)
-            if first is None or first.kind == _TAG:
+            if first is None:
                 continue
             following = place + first.size
             if following + HEAD_SIZE > len(data):
+                if final:
+                    continue
                 return place
             second = _read(data, following)
             if second is not None and second.kind in (first.kind, _TAG):

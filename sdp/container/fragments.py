@@ -45,9 +45,9 @@ class Track:
     """One elementary stream; times of its samples are in units of 1/``timescale`` s, ``bit_rate`` in bits a second.
 
     ``codec`` is the sample entry's name: avc1, hvc1, hev1, av01, vp09, mp4a, mp3, Opus, fLaC. ``extradata`` is, for
-    avc1 and hvc1/hev1, the content of avcC or hvcC, or Annex B parameter sets; for av01 the content of av1C; for
-    vp09 the content of vpcC after its version, or nothing; for mp4a the AudioSpecificConfig; for Opus the OpusHead;
-    for fLaC the STREAMINFO.
+    avc1 and hvc1/hev1, the content of avcC or hvcC, or Annex B parameter sets; for av01 the content of av1C, or
+    OBUs; for vp09 the content of vpcC after its version, or nothing; for mp4a the AudioSpecificConfig; for Opus the
+    OpusHead; for fLaC the STREAMINFO.
     """
 
     id: int
@@ -67,8 +67,9 @@ class Sample:
     """One coded picture, or one packet of sound: all times in units of its track's timescale.
 
     ``data`` is as MP4 holds it (H.264 and HEVC: with 4-byte lengths, see
-    :func:`~sdp.container.parameter_sets.avc_from_annex_b`). ``composition_offset`` is presentation time less decode
-    time, and may be negative. ``sync`` is whether decoding can start with it.
+    :func:`~sdp.container.parameter_sets.avc_from_annex_b`), and never empty: a coder's last, empty packet is no sample.
+    ``composition_offset`` is presentation time less decode time, and may be negative. ``sync`` is whether decoding can
+    start with it.
     """
 
     track_id: int
@@ -110,6 +111,8 @@ class FragmentWriter:
         runs: dict[int, list[Sample]] = {}
         for sample in samples:
             runs.setdefault(sample.track_id, []).append(sample)
+            if not sample.data:
+                raise MediaError("A sample without bytes: leave a coder's empty packets out.")
         if not runs:
             raise MediaError("A fragment needs at least one sample.")
         if not runs.keys() <= self._ids:

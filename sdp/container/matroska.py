@@ -59,10 +59,11 @@ def fits_matroska(head: bytes, final: bool) -> bool | None:
         return False if final else None
     if final or len(head) >= DOCTYPE_LIMIT:
         return True
-    size = _number(head, 4)
-    if size is None:
-        return None
-    return True if len(head) >= size[1] + size[0] else None
+    try:
+        size = _number(head, 4)
+    except ValueError:
+        return False
+    return True if size is not None and len(head) >= size[1] + size[0] else None
 
 
 def fits_webm(head: bytes, final: bool) -> bool | None:
@@ -143,6 +144,13 @@ class MatroskaFramer(ElementFramer):
         self._group_end = 0
         self._group_is_video = self._group_refers = False
         self._video: frozenset[int] | None = None
+
+    def _take(self, data: bytes) -> list[Record]:
+        records = super()._take(data)
+        if self._pending is not None and not self._skip and not self._held:
+            self._ascend(self._at, records)
+            self._account()
+        return records
 
     def _step(self, data: bytes, position: int, base: int, records: list[Record]) -> int | None:
         if self._level is _Level.LOST:

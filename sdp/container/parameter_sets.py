@@ -13,6 +13,7 @@ from typing import Final
 from sdp.errors import MediaError
 
 __all__ = [
+    "BitReader",
     "avc_configuration",
     "avc_from_annex_b",
     "hevc_configuration",
@@ -82,7 +83,7 @@ def _avc_chroma(unit: bytes) -> tuple[int, int, int]:
     """Return chroma_format_idc and both bit depths less 8."""
     if unit[1] not in AVC_PROFILES_WITH_CHROMA:
         return 1, 0, 0
-    bits = _Bits(unit[4:])
+    bits = BitReader(_payload(unit[4:]))
     bits.exponential()  # seq_parameter_set_id
     chroma = bits.exponential()
     if chroma == 3:
@@ -99,7 +100,7 @@ def hevc_configuration(extradata: bytes) -> bytes:
             units[kind].append(unit)
     if not all(units.values()):
         raise MediaError("The HEVC encoder gave no VPS, SPS and PPS: ask it for global headers.")
-    bits = _Bits(units[HEVC_SPS][0][2:])
+    bits = BitReader(_payload(units[HEVC_SPS][0][2:]))
     bits.read(4)  # sps_video_parameter_set_id
     sub_layers = bits.read(3)
     nested = bits.read(1)
@@ -131,23 +132,28 @@ def _sized(unit: bytes) -> bytes:
     return len(unit).to_bytes(2) + unit
 
 
-class _Bits:
-    """Reads the bits of a unit's payload, its emulation prevention bytes left out (H.264 section 7.4.1)."""
+class BitReader:
+    """Reads the fields of a header bit by bit; MediaError where it ends too early."""
 
     def __init__(self, payload: bytes) -> None:
-        clean = payload.replace(b"\x00\x00\x03", b"\x00\x00")
-        self._value = int.from_bytes(clean)
-        self._left = 8 * len(clean)
+        self._value = int.from_bytes(payload)
+        self._left = 8 * len(payload)
 
     def read(self, count: int) -> int:
+        """Read an unsigned number of ``count`` bits."""
         self._left -= count
         if self._left < 0:
-            raise MediaError("The encoder gave parameter sets that end too early.")
+            raise MediaError("The encoder gave a codec header that ends too early.")
         return self._value >> self._left & ((1 << count) - 1)
 
     def exponential(self) -> int:
-        """Read an unsigned Exp-Golomb code (ue(v), H.264 section 9.1)."""
+        """Read an unsigned Exp-Golomb code (ue(v), H.264 section 9.1; AV1's uvlc())."""
         zeros = 0
         while not self.read(1):
             zeros += 1
         return (1 << zeros) - 1 + self.read(zeros)
+
+
+def _payload(unit: bytes) -> bytes:
+    """Return a unit without its emulation prevention bytes (H.264 section 7.4.1)."""
+    return unit.replace(b"\x00\x00\x03", b"\x00\x00")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final
 
+from sdp.container.av1 import av1_configuration
 from sdp.container.parameter_sets import avc_configuration, hevc_configuration, is_annex_b
 from sdp.errors import MediaError
 
@@ -65,9 +66,8 @@ def _hevc(track: Track) -> bytes:
 
 
 def _av1(track: Track) -> bytes:
-    if track.extradata[:1] != b"\x81":
-        raise MediaError("An AV1 track's extradata is the content of its av1C box, which begins with 0x81.")
-    return _visual(track, box(b"av1C", track.extradata))
+    extradata = track.extradata
+    return _visual(track, box(b"av1C", extradata if extradata[:1] == b"\x81" else av1_configuration(extradata)))
 
 
 def _vp9(track: Track) -> bytes:

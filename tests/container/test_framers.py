@@ -6,6 +6,8 @@ import io
 import itertools
 import os
 import random
+import re
+import struct
 from pathlib import Path
 
 import av
@@ -110,10 +112,13 @@ def test_sound_beside_video_is_no_random_access_point() -> None:
 def test_prft_tells_the_capture_time() -> None:
     data = FORMS["fmp4 cmaf"]
     records = frame(data, [])
-    place = data.index(b"prft") - 4
-    seconds, fraction = int.from_bytes(data[place + 16 : place + 20]), int.from_bytes(data[place + 20 : place + 24])
-    expected = (seconds - 2_208_988_800) * 1_000_000 + round(fraction * 1_000_000 / (1 << 32))
-    assert {record.offset: record.capture_time for record in records if record.capture_time} == {place: expected}
+    expected = {}
+    for found in re.finditer(b"prft", data):
+        place = found.start() - 4
+        seconds, fraction = struct.unpack_from(">II", data, place + 16)
+        expected[place] = (seconds - 2_208_988_800) * 1_000_000 + round(fraction * 1_000_000 / (1 << 32))
+    assert expected
+    assert {record.offset: record.capture_time for record in records if record.capture_time} == expected
 
 
 def test_what_was_said_wins() -> None:
