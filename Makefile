@@ -53,8 +53,9 @@ lint: $(VENV)/.test
 	@echo "mypy" && $(BIN)/mypy --no-error-summary
 	@echo "layers" && $(BIN)/python -m pytest --quiet --no-header --no-summary tests/test_layering.py
 
+# Always from nothing (-E): a page that did not change would not be read, and its warnings not seen, a second time.
 docs: $(VENV)/.test
-	@echo "docs" && $(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+	@echo "docs" && $(BIN)/sphinx-build -E -W --keep-going -q -b html docs docs/_build/html
 	@$(BIN)/towncrier build --draft --version next > docs/_build/news.txt 2>&1 || { cat docs/_build/news.txt; exit 1; }
 
 bench: $(VENV)/.test
