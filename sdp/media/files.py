@@ -18,7 +18,7 @@ from sdp.media.clock import Clock
 from sdp.media.coded import Coded
 from sdp.media.faults import media_faults
 from sdp.media.inputs import describe_input, open_input
-from sdp.media.lanes import CopyLane, Lane, SoundLane, lane_for, packet_seconds
+from sdp.media.lanes import CopyLane, Lane, SoundLane, frame_duration, lane_for, packet_seconds
 from sdp.media.running import RunningSource
 from sdp.media.spec import SourceSpec
 
@@ -120,12 +120,22 @@ class MediaSource(RunningSource):
         return chosen
 
     def _first_packets(self, packets: Iterator[Any]) -> list[Any]:
+        """Read until each stream has told a decoding time.
+
+        Where B-frames come before it (Matroska keeps no decoding times), theirs are counted back from it.
+        """
         found: list[Any] = []
         missing = {stream.index for stream in self._streams}
         for packet in packets:
             if packet.size:
                 found.append(packet)
+            if packet.size and packet.dts is not None and packet.stream_index in missing:
                 missing.discard(packet.stream_index)
+                dts = packet.dts
+                for earlier in reversed(found[:-1]):
+                    if earlier.stream_index == packet.stream_index:
+                        dts -= max(1, int(_duration(earlier) / earlier.time_base))
+                        earlier.dts = dts
             if not missing or len(found) >= FIRST_PACKETS:
                 break
         return found
@@ -136,16 +146,18 @@ class MediaSource(RunningSource):
         while True:
             for lane, stream in zip(self._lanes, self._streams, strict=True):
                 lane.bind(stream, shift)
-            end = self._base
+            extents: dict[int, tuple[Fraction, Fraction]] = {}
             for packet, seconds in self._in_order():
-                end = max(end, self._end_of(packet, seconds))
+                begin, end = extents.get(packet.stream_index, (seconds, seconds))
+                extents[packet.stream_index] = begin, max(end, seconds + _duration(packet))
                 self._take(packet, seconds + shift)
             for lane in self._lanes:
                 self._give_all(lane.drain(), None)
-            if not self.spec.loop or self._live or end == self._base:
+            length = max((end - begin for begin, end in extents.values()), default=Fraction(0))
+            if not self.spec.loop or self._live or not length:
                 break
-            # The whole input's length, by its longest stream, for all: sound and pictures stay together.
-            shift += end - self._base
+            # The longest stream goes on where it ended, and the others with it: sound and pictures stay together.
+            shift += length
             self._reopen()
         for lane in self._lanes:
             self._give_all(lane.finish(), None)
@@ -158,20 +170,13 @@ class MediaSource(RunningSource):
             self._streams = [by_index[index] for index in self._numbers]
         except KeyError:
             raise MediaError(f"Cannot loop {self.shown}: it has changed since it was opened.") from None
-        self._packets = self._container.demux(self._streams)
-        self._first = []
-
-    def _end_of(self, packet: Any, seconds: Fraction) -> Fraction:
-        if packet.duration:
-            return seconds + Fraction(packet.duration * packet.time_base)
-        stream = packet.stream
-        if stream.type == "video":
-            return seconds + 1 / Fraction(stream.average_rate or 25)
-        return seconds + PRIMING
+        with media_faults(f"read {self.shown}"):
+            self._packets = self._container.demux(self._streams)
+            self._first = self._first_packets(self._packets)
 
     def _read(self) -> Iterator[tuple[Any, Fraction]]:
-        """Yield packets with their decoding time in seconds; one without any takes the time of the one before."""
-        seconds = self._base
+        """Yield packets with their decoding time in seconds, which within a stream never goes back."""
+        latest: dict[int, Fraction] = {}
         packets = chain(self._first, self._packets)
         self._first = []
         while True:
@@ -181,8 +186,9 @@ class MediaSource(RunningSource):
             if packet is None:
                 return
             if packet.size and packet.stream_index in self._numbers:
+                before = latest.get(packet.stream_index, self._base)
                 told = packet_seconds(packet)
-                seconds = seconds if told is None else told
+                latest[packet.stream_index] = seconds = before if told is None else max(before, told)
                 yield packet, seconds
 
     def _in_order(self) -> Iterator[tuple[Any, Fraction]]:
@@ -242,3 +248,10 @@ class MediaSource(RunningSource):
         """Close the input."""
         if self._container is not None:
             self._container.close()
+
+
+def _duration(packet: Any) -> Fraction:
+    """Return how long a packet lasts, in seconds; where it does not say, as long as its stream's usually do."""
+    if packet.duration:
+        return Fraction(packet.duration * packet.time_base)
+    return frame_duration(packet.stream)

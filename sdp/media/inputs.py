@@ -29,8 +29,9 @@ LIVE_SCHEMES = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "rtp", "srt", "tcp",
 
 URL_TIMEOUT = 10.0
 """Seconds that a URL may take to open, or stay silent, before the source fails."""
-PROBE_LIVE = {"fflags": "nobuffer", "probesize": "500000", "analyzeduration": "1000000"}
-"""How much of a live input is examined before it starts: 500 kB, or a second."""
+PROBE_LIVE = {"probesize": "500000", "analyzeduration": "1000000"}
+"""How much of a live input is examined before it starts: 500 kB, or a second. What was examined is kept: FFmpeg's
+"nobuffer" would drop it, and with it the first key frame."""
 
 _POLL = 0.1  # seconds between looks at the stop request while standard input is silent
 _PREFIX = re.compile(r"([a-z0-9]+):(.*)", re.DOTALL)

@@ -17,7 +17,7 @@ from sdp.media.faults import import_av, media_faults
 from sdp.media.spec import SourceSpec
 from sdp.media.transport import adts_header, audio_specific_config
 
-__all__ = ["CopyLane", "Lane", "SoundLane", "VideoLane", "lane_for", "rescaled"]
+__all__ = ["CopyLane", "Lane", "SoundLane", "VideoLane", "frame_duration", "lane_for", "packet_seconds"]
 
 SOUND_RATE = 48_000
 GAP_SAMPLES = SOUND_RATE // 50
@@ -64,7 +64,7 @@ def lane_for(number: int, stream: Any, first: bytes, spec: SourceSpec, live: boo
     copied = None if resized else _copied(stream, first, spec.container)
     if copied is not None:
         config, convert, bitstream_filter = copied
-        return CopyLane(number, stream, config, convert, bitstream_filter)
+        return CopyLane(number, stream, config, convert, bitstream_filter, begun=not live or stream.type != "video")
     if stream.type == "video":
         return VideoLane(number, stream, spec, live)
     return SoundLane(number, stream, spec)
@@ -128,10 +128,10 @@ def _into_transport(codec: str, config: bytes, first: bytes) -> tuple[bytes, Con
     return None
 
 
-def _frame_duration(stream: Any) -> Fraction:
+def frame_duration(stream: Any) -> Fraction:
     """Return what a packet without a duration lasts, in seconds."""
     if stream.type == "video":
-        return Fraction(1) / (stream.average_rate or stream.guessed_rate or 25)
+        return 1 / Fraction(stream.average_rate or stream.guessed_rate or 25)
     return Fraction(stream.codec_context.frame_size or 1024, stream.codec_context.sample_rate or SOUND_RATE)
 
 
@@ -140,7 +140,17 @@ class CopyLane:
 
     late = False
 
-    def __init__(self, number: int, stream: Any, config: bytes, convert: Convert, bitstream_filter: str | None) -> None:
+    def __init__(
+        self,
+        number: int,
+        stream: Any,
+        config: bytes,
+        convert: Convert,
+        bitstream_filter: str | None,
+        *,
+        begun: bool = True,
+    ) -> None:
+        self._begun = begun  # else the packets before the first key frame, which nobody could decode, are left out
         context = stream.codec_context
         video = stream.type == "video"
         base = stream.time_base
@@ -165,7 +175,7 @@ class CopyLane:
     def bind(self, stream: Any, shift: Fraction) -> None:
         """Go on with ``stream``; a bitstream filter begins afresh."""
         self._shift = shift
-        self._default_duration = _frame_duration(stream)
+        self._default_duration = frame_duration(stream)
         self._filter: Any = None
         if self._filter_name is not None:
             import_av()
@@ -176,6 +186,9 @@ class CopyLane:
 
     def take(self, packet: Any) -> list[Coded]:
         """Return the packet's frame."""
+        self._begun = self._begun or packet.is_keyframe
+        if not self._begun:
+            return []
         if self._filter is None:
             return [self._coded(packet)]
         return [self._coded(filtered) for filtered in self._filter.filter(packet)]
@@ -232,6 +245,7 @@ class VideoLane:
     def bind(self, stream: Any, shift: Fraction) -> None:
         """Decode ``stream`` from now on."""
         self._context = stream.codec_context
+        self._time_base = stream.time_base
         if not self._context.is_open:
             # Frame threads hold back a picture for each thread; a file's cost nothing, a camera's would.
             self._context.thread_type = "SLICE" if self._live else "AUTO"
@@ -239,11 +253,11 @@ class VideoLane:
 
     def take(self, packet: Any) -> list[Coded]:
         """Return the coded frames of the pictures that this packet completes."""
-        return self._encoded(_decoded(self._context, packet))
+        return self._encoded(_decoded(self._context, self._time_base, packet))
 
     def drain(self) -> list[Coded]:
         """Return what the decoder still held."""
-        return self._encoded(_decoded(self._context, None))
+        return self._encoded(_decoded(self._context, self._time_base, None))
 
     def finish(self) -> list[Coded]:
         """Return what the encoder still held."""
@@ -282,6 +296,7 @@ class SoundLane:
     def bind(self, stream: Any, shift: Fraction) -> None:
         """Decode ``stream`` from now on."""
         self._context = stream.codec_context
+        self._time_base = stream.time_base
         self._shift = shift
         av = import_av()
         self._resampler = av.AudioResampler("fltp", "stereo", SOUND_RATE)
@@ -289,11 +304,11 @@ class SoundLane:
 
     def take(self, packet: Any) -> list[Coded]:
         """Return the coded frames that this packet's samples complete."""
-        return self._encoded(_decoded(self._context, packet))
+        return self._encoded(_decoded(self._context, self._time_base, packet))
 
     def drain(self) -> list[Coded]:
         """Return what decoder and resampler still held."""
-        return self._encoded([*_decoded(self._context, None), None])
+        return self._encoded([*_decoded(self._context, self._time_base, None), None])
 
     def finish(self) -> list[Coded]:
         """Return the last samples, with silence up to a whole frame, and what the encoder still held."""
@@ -348,10 +363,14 @@ class SoundLane:
         return coded
 
 
-def _decoded(context: Any, packet: Any | None) -> list[Any]:
-    """Return the frames a packet (None: the end) completes; damaged ones are left out, as a player would."""
+def _decoded(context: Any, time_base: Fraction, packet: Any | None) -> list[Any]:
+    """Return the frames a packet (None: the end) completes; damaged ones are left out, as a player would.
+
+    What comes out at the end, av leaves without a time base: it is the stream's."""
     try:
         frames: list[Any] = context.decode(packet)
     except (EOFError, ValueError):  # av's InvalidDataError is a ValueError
         return []
+    for frame in frames:
+        frame.time_base = time_base
     return frames
