@@ -67,7 +67,6 @@ class Streams:
         self.settings = settings
         self.catalog = Catalog(settings.keep_unrecorded)
         self.counters = Counters()
-        self.bytes_received = 0
         self.store = store
         self._clock = clock
         self._wall_clock = wall_clock

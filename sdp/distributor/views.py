@@ -160,7 +160,7 @@ class _Metrics(Collector):
     def collect(self) -> Iterator[Metric]:
         streams, factory = self._streams, self._factory
         counters = streams.counters
-        yield _counter("sdp_bytes_received", "Bytes of streams received from Origins.", streams.bytes_received)
+        yield _counter("sdp_bytes_received", "Bytes received from clients.", factory.bytes_received)
         yield _counter("sdp_bytes_sent", "Bytes of answers to Consumers, framing included.", counters.bytes_sent)
         yield _counter("sdp_deliveries", "Runs of a log handed to a Consumer at the live edge.", counters.deliveries)
         yield _counter("sdp_joins", "Live answers begun.", counters.joins)

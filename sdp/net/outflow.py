@@ -40,11 +40,11 @@ class Outflow:
         self.direct = isinstance(transport, Connection) and not getattr(transport, "TLS", False)
         if self.direct:
             self.send = transport.socket.send
-            # With no slack, "paused" means just "something is buffered", which is what a direct send must know.
-            transport.bufferSize = 0
         else:
             self.send = self._send_through
-        transport.registerProducer(self, True)
+        # A direct send must know whether anything at all is buffered. As a pull producer we hear each time that the
+        # buffer has been emptied; as a push producer we would hear only of more than 64 KiB.
+        transport.registerProducer(self, not self.direct)
 
     def _send_through(self, data: bytes) -> int:
         if self.paused:
@@ -66,6 +66,8 @@ class Outflow:
             if sent == len(data):
                 return not self.paused
             data = data[sent:]
+        if self.direct:
+            self.pauseProducing()
         self._transport.write(data)
         return not self.paused
 

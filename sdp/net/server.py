@@ -196,7 +196,6 @@ class ServerChannel(Protocol):
         self.deadline: float | None = None
         self.peer = ""
         self.on_closed: list[Callable[[], None]] = []
-        self.bytes_received = 0
         self._reader = RequestReader(factory.limits.message)
         self._reading = Reading.HEAD
         self._exchange: Exchange | None = None
@@ -220,7 +219,7 @@ class ServerChannel(Protocol):
             self.refuse_connection()
 
     def dataReceived(self, data: bytes) -> None:
-        self.bytes_received += len(data)
+        self.factory.bytes_received += len(data)
         if self._reading is Reading.NEVER:
             self._discard(len(data))
             return
@@ -511,6 +510,7 @@ class ServerChannelFactory(ServerFactory):
         self.draining = False
         self.requests = 0
         self.stalled = 0
+        self.bytes_received = 0
         self.channels: set[ServerChannel] = set()
         self._emptied: Deferred[None] | None = None
         self._exempt = exempt
