@@ -52,23 +52,33 @@ _CLUSTER_HEAD: Final = 13
 
 def fits_matroska(head: bytes, final: bool) -> bool | None:
     """Whether a stream that begins with ``head`` is Matroska of any kind; None where more bytes are needed."""
-    magic = EBML.to_bytes(4)
-    if head[:4] != magic[: len(head)]:
-        return False
-    if len(head) < 4:
-        return False if final else None
-    if final or len(head) >= DOCTYPE_LIMIT:
-        return True
-    try:
-        size = _number(head, 4)
-    except ValueError:
-        return False
-    return True if size is not None and len(head) >= size[1] + size[0] else None
+    header = _ebml_header(head, final)
+    return header if header is None else bool(header)
 
 
 def fits_webm(head: bytes, final: bool) -> bool | None:
     """Whether a stream that begins with ``head`` is Matroska with the DocType webm."""
-    return fits_matroska(head, final) and b"\x42\x82\x84webm" in head[:DOCTYPE_LIMIT]
+    header = _ebml_header(head, final)
+    return header if header is None else b"\x42\x82\x84webm" in header
+
+
+def _ebml_header(head: bytes, final: bool) -> bytes | None:
+    """Return the EBML header that ``head`` begins with, empty where it is none, None where bytes are missing.
+
+    What is returned depends on the stream alone, not on how much of it is there already, unless ``final``.
+    """
+    magic = EBML.to_bytes(4)
+    if head[:4] != magic[: len(head)]:
+        return b""
+    try:
+        size = _number(head, 4)
+    except ValueError:
+        return b""
+    if size is not None:
+        end = DOCTYPE_LIMIT if size[0] == UNKNOWN else min(DOCTYPE_LIMIT, size[0] + size[1])
+        if len(head) >= end or final:
+            return head[:end]
+    return (head if len(head) >= 4 else b"") if final else None
 
 
 def _number(data: bytes, at: int) -> tuple[int, int] | None:
@@ -277,7 +287,7 @@ class MatroskaFramer(ElementFramer):
         return end
 
     def _is_video(self, track: int) -> bool:
-        return self._video is None or track in self._video
+        return track != NO_TRACK and (self._video is None or track in self._video)
 
     def _track(self, data: bytes, position: int, content: int, length: int) -> tuple[int, int] | None:
         """Read a block's track number and where its time stands; None where its head is not whole yet."""

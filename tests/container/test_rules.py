@@ -239,6 +239,18 @@ def test_a_short_first_body_is_settled_by_what_there_is(body: bytes, ends: bool)
     assert framer.content_type == SHORT[body]
 
 
+def test_what_follows_an_ebml_header_does_not_make_it_webm() -> None:
+    data = EBML + b"\x42\x82\x84webm"
+    for framer in (framer_for(None), framer_for("video/webm")):
+        framer.feed(data, None)
+        assert framer.content_type == "video/x-matroska"
+    assert (
+        bare(frame(EBML[:4] + b"\0" * 300, []))
+        == bare(frame(EBML[:4] + b"\0" * 300, [1] * 304))
+        == [(0, IMPLIED, None)]
+    )
+
+
 def test_opaque_is_settled_by_the_first_byte() -> None:
     for first in range(256):
         framer = framer_for("application/octet-stream")
