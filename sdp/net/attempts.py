@@ -9,7 +9,7 @@ from typing import TypeVar
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
-from sdp.errors import RemoteError
+from sdp.errors import ProtocolError, RemoteError
 from sdp.net.backoff import Backoff
 from sdp.net.client import ClientProtocol, Disconnected, Retired
 
@@ -58,7 +58,7 @@ class Attempts:
         self._said_at = float("-inf")
 
     async def run(self, session: Callable[[ClientProtocol], Awaitable[Result]]) -> Result:
-        """Return what ``session`` returns at last. Raises whatever it raises but Disconnected and TryAgain."""
+        """Return what ``session`` returns at last. Raises what no other connection will mend."""
         while True:
             try:
                 client = await self._connect()
@@ -73,7 +73,7 @@ class Attempts:
             except TryAgain as error:
                 delay = max(error.after, self.backoff.next_delay())
                 self._say(error.detail)
-            except Disconnected as error:
+            except (Disconnected, ProtocolError) as error:
                 delay = self.backoff.next_delay()
                 self._say(error.detail)
             await deferLater(self._clock, delay)

@@ -1,0 +1,216 @@
+"""Where a copy's bytes go: a file with a note beside it, or standard output. Blocking; used in a writer's thread.
+
+The note (``FILE.sdp``, JSON) says of which epoch the file is a copy, so that a recorder that was stopped, or killed,
+goes on at the file's end, and never mixes the bytes of two epochs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+from typing import Protocol as Shape
+
+import attrs
+
+from sdp.errors import StorageError
+
+__all__ = ["FileOutput", "Output", "PipeOutput", "Progress"]
+
+NOTE_VERSION = 1
+_WRITE_AT_ONCE = 512
+"""How many pieces go into one writev(2): below every system's IOV_MAX."""
+
+
+@attrs.frozen(kw_only=True)
+class Progress:
+    """How far a copy is: of which epoch (its entity tag), from which offset on, up to where."""
+
+    epoch: str | None = None
+    first: int = 0
+    end: int = 0
+    complete: bool = False
+
+
+class Output(Shape):
+    """Takes one epoch's bytes in order. Every method may block, and raises StorageError."""
+
+    def open(self) -> Progress:
+        """Return how far an earlier run came."""
+
+    def begin(self, epoch: str, first: int) -> None:
+        """The copy is of this epoch, and its first byte is the one at offset ``first``."""
+
+    def write(self, pieces: Sequence[bytes]) -> None: ...
+
+    def complete(self) -> None:
+        """The epoch has ended and all of it was written: return once that is durable."""
+
+    def close(self) -> None: ...
+
+
+def _boot() -> str:
+    """Which run of the machine this is; empty where the system does not say."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        return ""
+
+
+def _write_all(descriptor: int, pieces: Sequence[bytes]) -> None:
+    for at in range(0, len(pieces), _WRITE_AT_ONCE):
+        batch = pieces[at : at + _WRITE_AT_ONCE]
+        size = sum(map(len, batch))
+        written = os.writev(descriptor, batch)
+        if written < size:  # a full pipe, a signal, a disk that fills: the rest byte for byte
+            rest = memoryview(b"".join(batch))[written:]
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+
+
+class FileOutput:
+    """A copy in a file.
+
+    What a process wrote survives its death, for the system holds it; what a machine wrote survives its own only if it
+    was synced. The note therefore carries the run of the machine and the length that was synced: in the same run
+    the file's length counts, in a later one the synced length.
+    """
+
+    def __init__(self, file: Path, sync_interval: float, monotonic: Callable[[], float]) -> None:
+        self.file = file
+        self.note_file = file.with_name(file.name + ".sdp")
+        self._sync_interval = sync_interval
+        self._monotonic = monotonic
+        self._synced_at = monotonic()
+        self._descriptor = -1
+        self._progress = Progress()
+
+    def open(self) -> Progress:
+        try:
+            return self._open()
+        except OSError as error:
+            raise StorageError(f"{self.file} cannot be written: {error.strerror}.") from error
+
+    def _open(self) -> Progress:
+        note = self._read_note()
+        if note is None and self.file.exists() and self.file.stat().st_size:
+            raise StorageError(
+                f"{self.file} exists and is no copy that could be continued (there is no {self.note_file.name}):"
+                " name another file, or remove it."
+            )
+        self._descriptor = os.open(self.file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        if note is None:
+            return self._progress
+        length = os.fstat(self._descriptor).st_size
+        synced = note["synced"]
+        if length < synced:
+            raise StorageError(f"{self.file} is shorter than {self.note_file.name} says: remove both to begin anew.")
+        if note["boot"] != _boot() or not note["boot"]:
+            os.ftruncate(self._descriptor, synced)
+            length = synced
+        first = note["first"]
+        self._progress = Progress(epoch=note["epoch"], first=first, end=first + length, complete=note["complete"])
+        return self._progress
+
+    def _read_note(self) -> dict[str, Any] | None:
+        try:
+            note = json.loads(self.note_file.read_text("utf-8"))
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            note = None
+        kinds = {"version": int, "epoch": str, "first": int, "synced": int, "boot": str, "complete": bool}
+        if not isinstance(note, dict) or any(not isinstance(note.get(key), kind) for key, kind in kinds.items()):
+            raise StorageError(f"{self.note_file} cannot be read: remove it and {self.file.name} to begin anew.")
+        if note["version"] != NOTE_VERSION:
+            raise StorageError(f"{self.note_file} was written by another version of this program.")
+        return note
+
+    def _write_note(self) -> None:
+        progress = self._progress
+        note = {
+            "version": NOTE_VERSION,
+            "epoch": progress.epoch,
+            "first": progress.first,
+            "synced": progress.end - progress.first,
+            "boot": _boot(),
+            "complete": progress.complete,
+        }
+        new = self.note_file.with_name(self.note_file.name + ".new")
+        with new.open("w", encoding="utf-8") as file:
+            json.dump(note, file)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(self.note_file)
+        directory = os.open(self.file.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+    def begin(self, epoch: str, first: int) -> None:
+        self._progress = Progress(epoch=epoch, first=first, end=first)
+        self._guard(self._write_note)
+
+    def write(self, pieces: Sequence[bytes]) -> None:
+        self._guard(lambda: _write_all(self._descriptor, pieces))
+        end = self._progress.end + sum(map(len, pieces))
+        self._progress = attrs.evolve(self._progress, end=end)
+        if self._monotonic() - self._synced_at >= self._sync_interval:
+            self._guard(self._sync)
+
+    def _sync(self) -> None:
+        os.fsync(self._descriptor)
+        self._write_note()
+        self._synced_at = self._monotonic()
+
+    def complete(self) -> None:
+        self._progress = attrs.evolve(self._progress, complete=True)
+        self._guard(self._sync)
+
+    def close(self) -> None:
+        if self._descriptor < 0:
+            return
+        try:
+            if self._progress.epoch is not None and not self._progress.complete:
+                self._guard(self._sync)
+        finally:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _guard(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except OSError as error:
+            raise StorageError(f"{self.file} cannot be written: {error.strerror}.") from error
+
+
+class PipeOutput:
+    """A copy into a pipe, such as standard output: nothing is remembered. ``descriptor`` is closed at the end."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def open(self) -> Progress:
+        return Progress()
+
+    def begin(self, epoch: str, first: int) -> None:
+        pass
+
+    def write(self, pieces: Sequence[bytes]) -> None:
+        try:
+            _write_all(self._descriptor, pieces)
+        except BrokenPipeError as error:
+            raise StorageError("Nobody reads the output any more.") from error
+        except OSError as error:
+            raise StorageError(f"The output cannot be written: {error.strerror}.") from error
+
+    def complete(self) -> None:
+        pass
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1

@@ -1,0 +1,109 @@
+"""The recorder as a service: from start to a complete copy, or to a clean stop."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from random import Random
+from threading import Thread
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
+from twisted.logger import Logger
+from twisted.python.threadpool import ThreadPool
+
+from sdp.consumer.output import FileOutput, Output, PipeOutput
+from sdp.consumer.recorder import Recorder
+from sdp.consumer.settings import ConsumerSettings
+from sdp.consumer.writer import Writer
+from sdp.errors import SDPError
+from sdp.net.address import with_token
+from sdp.net.attempts import Attempts
+from sdp.net.backoff import Backoff
+from sdp.net.client import ClientFactory, ClientLimits, ClientProtocol, Role, connect
+
+__all__ = ["RecorderService"]
+
+STANDARD_OUTPUT = 1
+
+LAST_WRITES = 5.0
+"""How long a stop waits for the output to take what was received, in seconds: a pipe may never be read again."""
+
+
+class RecorderService(Service):
+    """Keeps a gapless copy of one epoch; ``leave`` is called with the process's exit status once that is done."""
+
+    log = Logger(namespace="sdp.consumer")
+
+    def __init__(self, settings: ConsumerSettings, reactor: Any, leave: Callable[[int], None], random: Random) -> None:
+        self.setName("sdp-consumer")
+        self.settings = settings
+        self.address = with_token(settings.from_, settings.read_token)
+        self.recorder: Recorder | None = None
+        self._reactor = reactor
+        self._leave = leave
+        self._random = random
+        self._pool = ThreadPool(1, 1, "sdp consumer writer")
+        # A write into a pipe that nobody reads cannot be called off: its thread must not keep the process.
+        pool: Any = self._pool
+        pool.threadFactory = partial(Thread, daemon=True)
+        self._writer: Writer | None = None
+        self._run_call: Deferred[None] | None = None
+
+    def startService(self) -> None:
+        super().startService()
+        settings, address, reactor = self.settings, self.address, self._reactor
+        self._pool.start()
+        self._writer = Writer(self._output(), reactor, self._pool, settings.backlog)
+        limits = ClientLimits(body_timeout=settings.silence)
+        factory = ClientFactory(address, Role.CONSUMER, reactor, limits)
+
+        async def connect_to() -> ClientProtocol:
+            return await connect(address.endpoint(reactor, limits.connect_timeout), factory)
+
+        backoff = Backoff(self._random, first=settings.retry_first, most=settings.retry_most)
+        self.recorder = Recorder(address, self._writer, Attempts(connect_to, reactor, backoff, self.log), self.log)
+        self._run_call = Deferred.fromCoroutine(self._run(self.recorder))
+
+    def _output(self) -> Output:
+        if self.settings.output == "-":
+            # A descriptor of its own: what prints to sys.stdout is not to be mixed into the stream.
+            return PipeOutput(os.dup(STANDARD_OUTPUT))
+        return FileOutput(Path(self.settings.output), self.settings.sync_interval, self._reactor.seconds)
+
+    async def _run(self, recorder: Recorder) -> None:
+        try:
+            await recorder.run()
+        except CancelledError:
+            return
+        except SDPError as error:
+            self.log.error("{detail}", detail=error.detail)
+            self._leave(1)
+        except Exception:
+            self.log.failure("The Consumer failed by a fault of its own.")
+            self._leave(1)
+        else:
+            self._leave(0)
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        """Write and sync what was received; the copy goes on there the next time."""
+        if self._run_call is not None:
+            self._run_call.cancel()
+        if self._writer is not None:
+            closing = Deferred.fromCoroutine(self._writer.close())
+            try:
+                await closing.addTimeout(LAST_WRITES, self._reactor)
+            except SDPError as error:
+                self.log.error("{detail}", detail=error.detail)
+            except TimeoutError:
+                self.log.warn("The output takes no more: what was received last is not in it.")
+                return
+        if self._pool.started:
+            self._pool.stop()

@@ -1,0 +1,49 @@
+"""What an operator may choose of a Consumer that keeps a copy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+
+from sdp.errors import ConfigurationError
+from sdp.net.address import Address, parse_stream_address
+from sdp.settings import REQUIRED, optional, path, seconds, setting, size, text
+
+__all__ = ["ConsumerSettings"]
+
+
+def stream_url(given: str) -> Address:
+    """The URL of a stream."""
+    try:
+        return parse_stream_address(given)
+    except ConfigurationError as error:
+        raise ValueError(f"will not do: {error.detail.rstrip('.')}") from None
+
+
+@attrs.frozen(kw_only=True)
+class ConsumerSettings:
+    """Keep a gapless copy of a stream, from its first byte to its last."""
+
+    from_: Address = setting(
+        REQUIRED, "The stream to copy, such as http://HOST:8080/NAME.", parse=stream_url, metavar="URL"
+    )
+    output: str = setting(
+        REQUIRED,
+        "The file to write; - for standard output. FILE.sdp beside it remembers the epoch.",
+        parse=text,
+        metavar="FILE|-",
+    )
+    read_token: Path | None = setting(
+        "none",
+        "A file whose first line is the secret, or NAME:SECRET, to read with.",
+        parse=optional(path),
+        metavar="FILE",
+    )
+    backlog: int = setting("8MiB", "How much may wait to be written, before the socket is read no more.", parse=size)
+    sync_interval: float = setting("1", "How long what is written may wait to be made durable.", parse=seconds)
+    silence: float = setting(
+        "60", "After so long without a byte the connection is made anew; the copy goes on where it was.", parse=seconds
+    )
+    retry_first: float = setting("100ms", "The longest wait before the first attempt to connect again.", parse=seconds)
+    retry_most: float = setting("10s", "The longest wait between two attempts.", parse=seconds)
