@@ -198,9 +198,11 @@ class EpochWriter:
             return
         place = self._places[-1]
         self._index.open(position(self._entries))
-        if self._index.size < position(0):
+        if self.written == place.first and self._entries == 0:
             self._index.cut(0)
             self._index.append([pack_header(place.first, self._boot)])
+            if self._durably:  # from here on, a header that cannot be read is damage, not a beginning cut short
+                self._index.sync()
         self._data.open(self.written - place.first)
 
     # Going on.

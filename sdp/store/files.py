@@ -38,14 +38,10 @@ class Files:
             return 0
         return int.from_bytes(blake2b(identifier, digest_size=8).digest(), "little") or 1
 
-    def open(self, path: Path, *, write: bool = False, create: bool = False, exclusive: bool = False) -> int:
-        """Open a file for reading, or for both; ``exclusive`` creates it and fails where it exists."""
-        flags = (os.O_RDWR if write else os.O_RDONLY) | os.O_CLOEXEC
-        if create or exclusive:
-            flags |= os.O_CREAT
-        if exclusive:
-            flags |= os.O_EXCL
-        return os.open(path, flags, 0o644)
+    def open(self, path: Path, *, write: bool = False, create: bool = False) -> int:
+        """Open a file for reading, or for both; ``create`` makes it where it is missing."""
+        flags = (os.O_RDWR if write else os.O_RDONLY) | (os.O_CREAT if create else 0)
+        return os.open(path, flags | os.O_CLOEXEC, 0o644)
 
     def close(self, descriptor: int) -> None:
         """Give the descriptor back."""

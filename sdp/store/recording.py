@@ -218,6 +218,8 @@ def _last_record(files: Files, segments: Sequence[Segment], before: int, flag: F
 
 def _search(files: Files, segment: Segment, look: Callable[[Index], T]) -> T:
     path = segment.place.index_file
+    if segment.entries == 0:  # its file may not be there yet
+        return look(Index(lambda at, length: b"", 0, path))
     try:
         with open_for_reading(files, path) as descriptor:
             # fewer than were promised only where a failing disk has made the writer cut them off since

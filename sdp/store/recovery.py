@@ -143,9 +143,10 @@ def _examine_segment(files: Files, places: tuple[SegmentPlace, ...], earlier: tu
         there = place.first
     with open_for_reading(files, place.index_file) as descriptor:
         size = files.size(descriptor)
-        if size < ENTRY_SIZE:  # torn before anything was promised
-            return Tail(places, earlier, 0, there if trust else place.first)
-        first, boot = check_header(read_all(files, descriptor, 0, ENTRY_SIZE), place.index_file)
+        header = read_all(files, descriptor, 0, ENTRY_SIZE)
+        if there == place.first and (size < ENTRY_SIZE or not any(header)):  # its making was cut short
+            return Tail(places, earlier, 0, there)
+        first, boot = check_header(header, place.index_file)
         if first != place.first:
             raise StorageError(f"{place.index_file} is the index from offset {first} on: give it back its name.")
         index = Index(

@@ -123,8 +123,6 @@ class FileStore:
             raise disk_error("keep streams in", self.directory, error) from error
         try:
             self.files.lock(descriptor)
-            self.files.truncate(descriptor, 0)
-            self.files.pwritev(descriptor, [b"%d\n" % os.getpid()], 0)
         except BlockingIOError:
             holder = self.files.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
             self.files.close(descriptor)
@@ -134,6 +132,9 @@ class FileStore:
         except OSError as error:
             self.files.close(descriptor)
             raise disk_error("lock", path, error) from error
+        with suppress(OSError):  # a courtesy; on a full disk what is stored can be read all the same
+            self.files.truncate(descriptor, 0)
+            self.files.pwritev(descriptor, [b"%d\n" % os.getpid()], 0)
         return descriptor
 
     # IStore
