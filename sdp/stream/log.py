@@ -65,6 +65,7 @@ class StreamLog:
         self._seen_random_access = False
         self._implied_counts = True
         self._initializations: list[Record] = []
+        self._initialization_ends: dict[int, int] = {}
         self._pinned: dict[int, bytes] = {}
 
     # -- the inlet ---------------------------------------------------------------------------------------------
@@ -94,6 +95,7 @@ class StreamLog:
         """Nothing follows: the structure is known to the end. Tells the listeners."""
         for record in records:
             self._add_record(record)
+        self._note_end(self.end)
         self.known = self.end
         self.finished = True
         for listener in self.listeners:
@@ -102,6 +104,7 @@ class StreamLog:
     def restore(self, record: Record, data: bytes) -> None:
         """Put back an initialization segment that lies before ``start``, as recovery reads it from the disk."""
         self._initializations.append(record)
+        self._initialization_ends[record.offset] = record.offset + len(data)
         self._pinned[record.offset] = data
 
     def forget_implied(self) -> None:
@@ -113,7 +116,14 @@ class StreamLog:
                 self._newest_random_access = None
                 self._seen_random_access = False
 
+    def _note_end(self, end: int) -> None:
+        """Where the last record ends, if it is an initialization segment: its neighbours may be forgotten before it."""
+        last = self._records[-1] if self._records else None
+        if last is not None and last.flags & Flag.INITIALIZATION:
+            self._initialization_ends[last.offset] = end
+
     def _add_record(self, record: Record) -> None:
+        self._note_end(record.offset)
         self._records.append(record)
         self._record_offsets.append(record.offset)
         self._weight += PIECE_OVERHEAD
@@ -128,7 +138,7 @@ class StreamLog:
 
     def evict(self) -> None:
         """Forget the oldest pieces until the window holds, but for the bytes at or past ``hold_from``."""
-        hold = self.end if self.hold_from is None else self.hold_from
+        hold = self._holding()
         first, pieces = self._first, self._pieces
         while self._weight > self.window and first < len(pieces):
             piece = pieces[first]
@@ -141,12 +151,27 @@ class StreamLog:
             self.evicted_bytes += len(piece)
             self.start = end
             first += 1
+            self._drop_records()
         self._first = first
-        keep = max(bisect_right(self._record_offsets, self.start) - 1, self._first_record)
-        self._weight -= (keep - self._first_record) * PIECE_OVERHEAD
-        self._first_record = keep
         self._drop_initializations()
         self._compact()
+
+    def _holding(self) -> int:
+        """The offset at or past which nothing may be forgotten."""
+        hold = self.end if self.hold_from is None else self.hold_from
+        last = self._records[-1] if self._records else None
+        if last is None or not last.flags & Flag.INITIALIZATION or self.end - last.offset > PINNED_LIMIT:
+            return hold
+        # As long as nobody knows where it ends, it cannot be pinned.
+        return hold if last.offset in self._initialization_ends else min(hold, last.offset)
+
+    def _drop_records(self) -> None:
+        """Forget the records that lie wholly before ``start``."""
+        offsets, following = self._record_offsets, self._first_record + 1
+        while following < len(offsets) and offsets[following] <= self.start:
+            following += 1
+            self._weight -= PIECE_OVERHEAD
+        self._first_record = following - 1
 
     def _pin(self, offset: int, piece: bytes) -> None:
         """Keep those bytes of a piece that belong to an initialization segment."""
@@ -168,6 +193,7 @@ class StreamLog:
         useless = sum(1 for record in inits if record.offset < self.start) - 1
         for record in inits[: max(useless, 0)]:
             self._pinned.pop(record.offset, None)
+            self._initialization_ends.pop(record.offset, None)
         if useless > 0:
             del inits[:useless]
 
@@ -244,8 +270,8 @@ class StreamLog:
 
     def record_end(self, record: Record) -> int | None:
         """Return where ``record`` ends: where the next begins, or the end of a finished log; None while it grows."""
-        if record.offset in self._pinned and record.offset < self.start:
-            return record.offset + len(self._pinned[record.offset])
+        if record.offset in self._initialization_ends:
+            return self._initialization_ends[record.offset]
         i = bisect_right(self._record_offsets, record.offset, self._first_record)
         if i < len(self._records):
             return self._records[i].offset

@@ -1,0 +1,137 @@
+"""Names and epochs: one current epoch a name, past ones as long as something keeps them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sdp.container import OpaqueFramer
+from sdp.stream.catalog import Catalog, Epoch
+from sdp.stream.log import StreamLog
+from sdp.stream.record import Flag, Record
+
+
+class Kept:
+    """A recording that has what it is told to have."""
+
+    def __init__(self) -> None:
+        self.start = self.end = self.written = self.durable = 0
+        self.appended: list[tuple[bytes, list[Record]]] = []
+        self.finished = 0
+
+    def append(self, data: bytes, records: list[Record]) -> None:
+        self.appended.append((data, records))
+        self.end += len(data)
+
+    def finish(self) -> None:
+        self.finished += 1
+
+
+def epoch(name: str = "a", identifier: str = "1", recording: Any = None, window: int = 1 << 20) -> Epoch:
+    return Epoch(name, identifier, StreamLog(window), OpaqueFramer(), recording=recording)
+
+
+def test_bytes_go_to_the_disk_and_to_the_log() -> None:
+    kept = Kept()
+    one = epoch(recording=kept)
+    one.begin_body(123, None)
+    one.append(b"hello", 456)
+    record = Record(0, Flag.RANDOM_ACCESS | Flag.IMPLIED, 123, 456)
+    assert kept.appended == [(b"hello", [record])]
+    assert one.log.records == [record]
+    assert (one.end, one.last_arrival, one.durable_offset) == (5, 456, 0)
+
+
+def test_what_is_not_written_stays_in_memory_and_what_is_comes_from_the_disk() -> None:
+    kept = Kept()
+    one = epoch(recording=kept, window=0)
+    one.append(b"hello", 0)
+    assert (one.log.start, one.first_offset) == (0, 0)
+    kept.written = 5
+    one.stored()
+    assert (one.log.start, one.first_offset) == (5, 0)
+
+
+def test_a_recording_that_stopped_leaves_a_gap_that_is_not_offered() -> None:
+    kept = Kept()
+    one = epoch(recording=kept, window=0)
+    kept.written = 3
+    one.append(b"hello", 0)
+    one.recording = None
+    one.log.hold_from = None
+    one.log.evict()
+    one.recording = kept
+    assert one.first_offset == one.log.start == 5
+
+
+def test_finishing_twice_is_finishing_once() -> None:
+    kept = Kept()
+    one = epoch(recording=kept)
+    one.append(b"hello", 0)
+    one.finish()
+    one.finish()
+    assert (one.ended, one.complete_length, kept.finished) == (True, 5, 1)
+
+
+def test_said_random_access_voids_what_was_implied() -> None:
+    one = epoch()
+    one.begin_body(None, None)
+    one.append(b"first", 0)
+    assert one.join_point() is not None
+    one.begin_body(None, False)
+    one.append(b"second", 0)
+    assert one.join_point() is None
+    one.begin_body(None, True)
+    one.append(b"third", 0)
+    point = one.join_point()
+    assert point is not None
+    assert point.offset == 11
+
+
+def test_the_media_type_is_the_declared_one_or_unknown() -> None:
+    assert epoch().content_type == "application/octet-stream"
+    declared = Epoch("a", "1", StreamLog(1), OpaqueFramer(), declared_type="text/x-subtitles")
+    assert declared.content_type == "text/x-subtitles"
+
+
+def test_a_new_epoch_ends_the_one_before_and_keeps_one_of_those_in_memory() -> None:
+    catalog = Catalog(keep_unrecorded=1)
+    begun: list[str] = []
+    catalog.on_begin = lambda one: begun.append(one.id)
+    epochs = [epoch(identifier=str(i)) for i in range(3)]
+    for each in epochs:
+        catalog.begin(each)
+    stream = catalog.get("a")
+    assert stream is not None
+    assert begun == ["0", "1", "2"]
+    assert [each.ended for each in epochs] == [True, True, False]
+    assert catalog.current("a") is epochs[2]
+    assert stream.epoch(None) is epochs[2]
+    assert stream.epoch("2") is epochs[2]
+    assert stream.epoch("1") is epochs[1]
+    assert stream.epoch("0") is None
+
+
+def test_recorded_past_epochs_leave_the_memory_but_not_the_catalog() -> None:
+    catalog = Catalog(keep_unrecorded=0)
+    kept = Kept()
+    first = epoch(identifier="1", recording=kept)
+    catalog.begin(first)
+    first.append(b"hello", 0)
+    kept.written = 5
+    catalog.begin(epoch(identifier="2"))
+    stream = catalog.get("a")
+    assert stream is not None
+    assert stream.epoch("1") is first
+    assert first.log.start == 5
+    assert first.first_offset == 0
+
+
+def test_removing_ends_what_is_open() -> None:
+    catalog = Catalog()
+    one = epoch()
+    catalog.begin(one)
+    assert len(catalog) == 1
+    assert catalog.remove("a") is not None
+    assert one.ended
+    assert catalog.remove("a") is None
+    assert list(catalog) == []
