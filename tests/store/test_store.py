@@ -273,8 +273,8 @@ def test_what_is_done_after_close(tmp_path: Path) -> None:
         reactor.wait(first)
         reactor.wait(second)
         assert (recording.written, recording.durable) == (6, 6)
-        late: Deferred[Any]
-        for late in (recording.read(0, 3), recording.finish(), store.recover(), store.remove("a")):
+        lates: list[Deferred[Any]] = [recording.read(0, 3), recording.finish(), store.recover(), store.remove("a")]
+        for late in lates:
             with pytest.raises(StorageError, match="is closed"):
                 reactor.wait(late)
         with pytest.raises(StorageError, match="is closed"):
