@@ -84,7 +84,15 @@ class MediaSource(RunningSource):
         """Open the input, look at its first packets, and set up a lane for each stream. Raises MediaError."""
         if self._container is not None:
             return
-        self._container = container = open_input(self._input, self._stop)
+        container = open_input(self._input, self._stop)
+        try:
+            self._set_up(container)
+        except BaseException:
+            container.close()
+            raise
+        self._container = container
+
+    def _set_up(self, container: Any) -> None:
         self._streams = self._choose(container)
         self._live = self._input.live or (self._input.url and container.duration is None)
         with media_faults(f"read {self.shown}"):

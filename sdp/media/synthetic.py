@@ -120,5 +120,6 @@ class PatternSource(RunningSource):
                 plane.update(samples)
             self._sound_frames += 1
             for coded in encoder.encode(frame):
-                captured = self._start_wall + coded.pts * 1_000_000 // rate
+                # It is made ahead of its time; what is captured in the future would confuse whoever measures.
+                captured = min(self._start_wall + coded.pts * 1_000_000 // rate, self.clock.now())
                 self.give(coded._replace(dts=coded.dts + self._lead, pts=coded.pts + self._lead), captured)

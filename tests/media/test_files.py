@@ -325,9 +325,20 @@ def test_what_cannot_be_opened_is_said(tmp_path: Path, name: str, words: str) ->
     source = open_source(SourceSpec(source=str(path)), SteppedClock())
     with pytest.raises(MediaError, match=words) as caught:
         source.start(KeepingSink())
+    with pytest.raises(MediaError, match=words):  # and again: nothing half open is left behind
+        source.start(KeepingSink())
     assert str(path) in caught.value.detail
     assert caught.value.detail.endswith(".")
     assert "\n" not in caught.value.detail
+
+
+def test_a_file_without_sound_or_pictures(tmp_path: Path) -> None:
+    path = tmp_path / "words.srt"
+    path.write_text("1\n00:00:01,000 --> 00:00:02,000\nwords\n\n")
+    source = open_source(SourceSpec(source=str(path)), SteppedClock())
+    for _ in range(2):
+        with pytest.raises(MediaError, match="neither video nor sound"):
+            source.start(KeepingSink())
 
 
 def test_a_url_nobody_answers_and_its_secret() -> None:

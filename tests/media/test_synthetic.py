@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 import threading
 from fractions import Fraction
 from typing import Any
@@ -75,6 +77,18 @@ def test_the_distributors_framer_finds_the_same_records(fragment: float | None) 
     for record, given in zip(found, sink.given, strict=True):
         assert record.flags == given.flags
         assert abs((record.capture_time or 0) - (given.capture_time or 0)) <= 1  # NTP's fraction of a second
+
+
+@pytest.mark.parametrize("audio", [True, False])
+def test_it_finds_those_of_a_transport_stream_too(audio: bool) -> None:
+    sink = run(open_source(SourceSpec(container="mpegts", audio=audio, **SMALL), SteppedClock()), 200)
+    framer = framer_for("video/mp2t")
+    found = {record.offset: record.flags for record in [*framer.feed(sink.stream, 0), *framer.flush()]}
+    offsets = itertools.accumulate((len(given.data) for given in sink.given[:-1]), initial=0)
+    given = {offset: record.flags for offset, record in zip(offsets, sink.given, strict=True)}
+    assert found.items() <= given.items()
+    if not audio:  # sound begins no record of its own where there are pictures
+        assert found == given
 
 
 def test_key_frames_come_at_the_set_distance() -> None:
@@ -226,3 +240,17 @@ def test_what_cannot_be_encoded_is_said_at_once(settings: dict[str, Any], words:
 def test_what_cannot_be_is_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r".+"):
         SourceSpec(**settings)
+
+
+def test_nothing_imports_av_before_a_source_is_opened() -> None:
+    code = "import sys, sdp.media as m; m.open_source(m.SourceSpec(source='x')); sys.exit('av' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_sound_is_never_captured_in_the_future() -> None:
+    clock = SteppedClock()
+    late: list[int] = []
+    run(
+        open_source(SourceSpec(**SMALL), clock), 200, lambda given: late.append(clock.now() - (given.capture_time or 0))
+    )
+    assert min(late[1:]) >= 0
