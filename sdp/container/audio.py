@@ -157,7 +157,7 @@ class AudioFramer(Framing):
 
     def _begin(self, offset: int, frame: _Frame, records: list[Record]) -> None:
         """A frame begins at ``offset``: also a record, where the last one is long enough, or a body begins there."""
-        if not self._begun or self._elapsed * RECORDS_A_SECOND >= 1 or any(say.offset == offset for say in self._says):
+        if not self._begun or self._elapsed * RECORDS_A_SECOND >= 1 or self._says_something(offset):
             records.append(self._record(offset, Flag.RANDOM_ACCESS))
             self._elapsed = 0.0
         self._elapsed += frame.samples / frame.rate

@@ -64,12 +64,11 @@ class Framing:
             raise ValueError(f"a body begins at {offset}, but the fed bytes end at {self.end}")
         if random_access is not None:
             self.explicit = True
-        self._carried = None
         says = self._says
-        while says and (says[0].offset < self.known or says[0].offset == offset):
-            says.popleft()
-        if capture_time is not None or random_access is not None:
-            says.append(_Say(offset, capture_time, random_access))
+        if says and says[-1].offset == offset:
+            says.pop()  # an empty body
+        says.append(_Say(offset, capture_time, random_access))
+        self._forget(self.known)
 
     def feed(self, data: bytes, received_time: int | None = None) -> list[Record]:
         """Take the next bytes, and return the records that are now known to begin.
@@ -129,12 +128,22 @@ class Framing:
         return Record(offset, flags, capture_time, received_time)
 
     def _said(self, offset: int) -> _Say | None:
+        """Return what holds for the record that begins at ``offset``: its own body's fields, or what is carried."""
+        self._forget(offset)
+        if self._says and self._says[0].offset == offset:
+            return self._says.popleft()
+        return self._carried
+
+    def _forget(self, offset: int) -> None:
+        """No record begins before ``offset`` any more: bodies that began there ended what was carried over."""
         says = self._says
         while says and says[0].offset < offset:
-            # A body that began inside the record before: nothing begins there, and what follows it in that
-            # body is not its first frame, so an earlier say must not be carried over it either.
             says.popleft()
             self._carried = None
-        if says and says[0].offset == offset:
-            return says.popleft()
-        return self._carried
+
+    def _says_something(self, offset: int) -> bool:
+        """Whether a body begins at ``offset``, and its fields say something of the record there."""
+        for say in self._says:
+            if say.offset == offset:
+                return say.capture_time is not None or say.random_access is not None
+        return False

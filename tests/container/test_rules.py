@@ -163,6 +163,19 @@ def test_known_trails_by_the_moof_alone() -> None:
     assert framer.known == framer.end
 
 
+@pytest.mark.parametrize("cut", [4, len(HEAD), len(HEAD) + 5])
+def test_what_is_said_of_a_body_ends_with_it(cut: int) -> None:
+    data = HEAD + fragment() + fragment()
+    framer = framer_for("video/mp4")
+    framer.boundary(0, 99, None)
+    records = framer.feed(data[:cut], None)
+    framer.boundary(cut, 5, None)
+    framer.boundary(cut, None, None)
+    records += framer.feed(data[cut:], None)
+    within = cut > len(HEAD)
+    assert [record.capture_time for record in records] == [99, 99 if within else None, None]
+
+
 def test_a_body_within_a_fragment_begins_nothing() -> None:
     framer = framer_for("video/mp4")
     data = HEAD + fragment() + fragment(False)
