@@ -40,14 +40,14 @@ VIDEO = {
 SOUND = {"aac": "mp4a", "libopus": "Opus", "flac": "fLaC", "libmp3lame": "mp3"}
 
 
-def encoded_video(encoder: str, options: dict[str, str], profile: str = "") -> tuple[bytes, list[Sample]]:
+def encoded_video(encoder: str, options: dict[str, str], pix_fmt: str = "yuv420p") -> tuple[bytes, list[Sample]]:
     coder = cast(VideoCodecContext, av.CodecContext.create(encoder, "w"))
-    coder.width, coder.height, coder.pix_fmt = 64, 48, "yuv420p"
+    coder.width, coder.height, coder.pix_fmt = 64, 48, pix_fmt
     coder.time_base, coder.framerate, coder.gop_size = Fraction(1, 30), Fraction(30), 10
     coder.options = options
     coder.flags |= GLOBAL_HEADER
     coder.open()
-    packets = [packet for number in range(25) for packet in coder.encode(picture(number))]
+    packets = [packet for number in range(25) for packet in coder.encode(picture(number).reformat(format=pix_fmt))]
     packets += coder.encode(None)
     delay = -min(packet.dts or 0 for packet in packets)
     samples = []
@@ -104,29 +104,35 @@ def test_pictures_come_back(encoder: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("encoder", "options", "kind"),
+    ("encoder", "options", "kind", "pix_fmt"),
     [
-        ("libx264", {"preset": "ultrafast"}, b"avcC"),
-        ("libx264", {"preset": "medium"}, b"avcC"),
-        ("libx265", VIDEO["libx265"][1], b"hvcC"),
-        ("libsvtav1", VIDEO["libsvtav1"][1], b"av1C"),
+        ("libx264", {"preset": "ultrafast"}, b"avcC", "yuv420p"),
+        ("libx264", {"preset": "medium"}, b"avcC", "yuv420p"),
+        ("libx264", {"preset": "ultrafast"}, b"avcC", "yuv444p"),
+        ("libx264", {"preset": "ultrafast"}, b"avcC", "yuv422p10le"),
+        ("libx265", VIDEO["libx265"][1], b"hvcC", "yuv420p"),
+        ("libx265", VIDEO["libx265"][1], b"hvcC", "yuv444p10le"),
+        ("libsvtav1", VIDEO["libsvtav1"][1], b"av1C", "yuv420p"),
+        ("libsvtav1", VIDEO["libsvtav1"][1], b"av1C", "yuv420p10le"),
     ],
 )
-def test_codecs_are_described_as_libavformat_does(encoder: str, options: dict[str, str], kind: bytes) -> None:
-    extradata, samples = encoded_video(encoder, options)
+def test_codecs_are_described_as_libavformat_does(
+    encoder: str, options: dict[str, str], kind: bytes, pix_fmt: str
+) -> None:
+    extradata, samples = encoded_video(encoder, options, pix_fmt)
     assert samples
     make = {b"avcC": avc_configuration, b"hvcC": hevc_configuration, b"av1C": av1_configuration}[kind]
     ours = make(extradata)
     theirs = io.BytesIO()
     with av.open(theirs, "w", format="mp4", options={"movflags": "empty_moov"}) as container:
         stream = cast(VideoStream, container.add_stream(encoder, rate=30, options={**options}))
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = 64, 48, pix_fmt
         stream.codec_context.time_base, stream.codec_context.gop_size = Fraction(1, 30), 10
         stream.codec_context.flags |= GLOBAL_HEADER
         if kind == b"hvcC":
             stream.codec_context.codec_tag = "hvc1"
         container.start_encoding()
-        container.mux(stream.encode(picture(0)))
+        container.mux(stream.encode(picture(0).reformat(format=pix_fmt)))
         container.mux(stream.encode(None))
     written = theirs.getvalue()
     place = written.index(kind)
@@ -137,6 +143,56 @@ def test_codecs_are_described_as_libavformat_does(encoder: str, options: dict[st
         assert (ours[22], described[22]) == (3, 4)
         ours, described = ours[:22] + ours[23:], described[:22] + described[23 : len(ours)]
     assert ours == described
+
+
+def obu(*fields: tuple[int, int]) -> bytes:
+    """A sequence header OBU out of (width, value) fields."""
+    bits = "".join(f"{value:0{width}b}" for width, value in fields)
+    bits += "1" + "0" * (-(len(bits) + 1) % 8)
+    payload = int(bits, 2).to_bytes(len(bits) // 8)
+    return bytes((0x0A, len(payload))) + payload
+
+
+SIZES = ((4, 5), (4, 5), (6, 63), (6, 47))
+AV1_HEADERS = {
+    "reduced, 4:4:4 sRGB of 10 bits": (
+        obu((3, 1), (1, 1), (1, 1), (5, 4), *SIZES, (3, 0), (3, 0), (1, 1), (1, 1), (8, 1), (8, 13), (8, 0)),
+        b"\x81\x24\x40\0",
+    ),
+    "a still, monochrome": (
+        obu((3, 0), (1, 1), (1, 1), (5, 2), *SIZES, (3, 0), (3, 0), (1, 0), (1, 1), (1, 0), (1, 0)),
+        b"\x81\x02\x1c\0",
+    ),
+    "4:2:2 of 12 bits, high tier, with timing, a decoder model and a display delay": (
+        obu(
+            *(
+                (3, 2),
+                (1, 0),
+                (1, 0),
+                (1, 1),
+                (32, 1),
+                (32, 60),
+                (1, 1),
+                (1, 1),
+                (1, 1),
+                (5, 9),
+                (32, 1),
+                (5, 9),
+                (5, 9),
+            ),
+            *((1, 1), (5, 1), (12, 0), (5, 9), (1, 1), (1, 1), (10, 7), (10, 7), (1, 0), (1, 1), (4, 9)),
+            *((12, 0), (5, 3), (1, 0), (1, 0), *SIZES, (1, 1), (4, 1), (3, 1), (3, 0), (4, 0), (1, 1), (2, 0)),
+            *((1, 0), (1, 1), (1, 0), (1, 1), (3, 6), (3, 0), (1, 1), (1, 1), (1, 0), (1, 0), (1, 0), (1, 1), (1, 0)),
+        ),
+        b"\x81\x49\xe8\0",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", AV1_HEADERS)
+def test_av1_sequence_headers(case: str) -> None:
+    header, expected = AV1_HEADERS[case]
+    assert av1_configuration(header) == expected + header
 
 
 @pytest.mark.parametrize("encoder", SOUND)
