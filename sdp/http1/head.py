@@ -109,22 +109,22 @@ def bare_line_break() -> ProtocolError:
     return ProtocolError("A line ends with CRLF; a CR or LF by itself has no place in a head.")
 
 
-def _check_field_line(line: bytes) -> None:
-    """Raise, saying what is wrong, for a field line (without CRLF) that is malformed (RFC 9112 section 5)."""
-    if FIELD_LINE.fullmatch(line + b"\r\n"):
-        return
+def _field_section_fault(section: bytes) -> ProtocolError:
+    """What is wrong with the first malformed line of a section in which one is (RFC 9112 section 5)."""
+    lines = section.split(b"\r\n")
+    line = next(line for line in lines if FIELD_LINE.fullmatch(line + b"\r\n") is None)
     if b"\r" in line or b"\n" in line:
-        raise bare_line_break()
+        return bare_line_break()
     if line[:1] in (b" ", b"\t"):
-        raise ProtocolError("A field line begins with white space: put each field on one line (no obs-fold).")
+        return ProtocolError("A field line begins with white space: put each field on one line (no obs-fold).")
     name, colon, _ = line.partition(b":")
     if not colon:
-        raise ProtocolError("A field line has no colon; send a name, a colon and a value.")
+        return ProtocolError("A field line has no colon; send a name, a colon and a value.")
     if name[-1:] in (b" ", b"\t"):
-        raise ProtocolError("There is white space between a field's name and its colon; leave it out.")
+        return ProtocolError("There is white space between a field's name and its colon; leave it out.")
     if not is_token(name):
-        raise ProtocolError("A field's name is empty or holds characters that no name may have.")
-    raise ProtocolError("A field's value holds a control character; leave NUL and the like out.")
+        return ProtocolError("A field's name is empty or holds characters that no name may have.")
+    return ProtocolError("A field's value holds a control character; leave NUL and the like out.")
 
 
 def parse_fields(data: bytes, start: int, end: int, size_limit: int, limits: Limits) -> Headers:
@@ -140,8 +140,7 @@ def parse_fields(data: bytes, start: int, end: int, size_limit: int, limits: Lim
     lines: list[tuple[bytes, bytes]] = FIELD_LINE.findall(data, start, end)
     # A match holds one line break and begins at the beginning of a line: as many of them as lines are all of them.
     if len(lines) != count:
-        for line in data[start : end - 2].split(b"\r\n"):
-            _check_field_line(line)
+        raise _field_section_fault(data[start : end - 2])
     if data.find(b" \r\n", start, end) >= 0 or data.find(b"\t\r\n", start, end) >= 0:
         lines = [(name, value.rstrip(b" \t")) for name, value in lines]
     return Headers.adopt(lines)

@@ -9,6 +9,7 @@ Content is handed on in the pieces in which it came, and is copied only where a 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from typing import TypeAlias
@@ -44,7 +45,7 @@ _CHUNK_SIZE_DIGITS = 16
 """The most digits of a chunk size that are taken: 64 bits, more than any content has."""
 
 
-class _Reader(Pieces):
+class _Reader(Pieces, ABC):
     """What both sides share: the buffer, the end of a head, and all kinds of content."""
 
     __slots__ = ("_eof", "_extension", "_fault", "_limits", "_line_end", "_lines", "_remaining", "_seen", "_state")
@@ -131,11 +132,13 @@ class _Reader(Pieces):
             return self._parse_head(bytes(memoryview(data)[position : end + 2]), 0, end + 2 - position)
         return self._parse_head(data, position, end + 2)
 
+    @abstractmethod
     def _parse_head(self, data: bytes, start: int, end: int) -> Event:
-        raise NotImplementedError
+        """Make an event of the head ``data[start:end]``, and set the state in which its content is read."""
 
+    @abstractmethod
     def _check_start_line(self, line: bytes) -> None:
-        raise NotImplementedError
+        """Raise for a start line (without CRLF) that is malformed."""
 
     def _look_at_start_line(self, data: bytes | bytearray, position: int) -> None:
         """Refuse what can be refused of a start line before its head is whole."""

@@ -51,7 +51,7 @@ def joined(events: Iterable[Any]) -> list[Any]:
 def read(reader: Any, pieces: Iterable[bytes], *, eof: bool = False, late: bool = False) -> Outcome:
     """Feed pieces and read events after each of them; with ``late`` only when all are fed, as after a pause."""
     events: list[Any] = []
-    status = None
+    fault: ProtocolError | None = None
     try:
         for piece in pieces:
             reader.feed(piece)
@@ -61,9 +61,9 @@ def read(reader: Any, pieces: Iterable[bytes], *, eof: bool = False, late: bool 
             reader.feed_eof()
         drain(reader, events)
     except ProtocolError as error:
-        status = error.status
-        assert error.detail[-1] == "."
-    return Outcome(joined(events), status, reader.at_start)
+        fault = error
+    assert fault is None or fault.detail.endswith(".")
+    return Outcome(joined(events), None if fault is None else fault.status, reader.at_start)
 
 
 def read_requests(data: bytes, *, eof: bool = False, **limits: Any) -> Outcome:

@@ -107,7 +107,8 @@ def test_digits():
 
 
 @pytest.mark.parametrize(
-    "value", [b"", b"-1", b"+1", b" 1", b"1 ", b"1_0", b"0x1", b"1.0", b"\xb2", b"\xd9\xa1", b"124", b"1000", b"9" * 10000]
+    "value",
+    [b"", b"-1", b"+1", b" 1", b"1 ", b"1_0", b"0x1", b"1.0", b"\xb2", b"\xd9\xa1", b"124", b"1000", b"9" * 10000],
 )
 def test_digits_that_are_refused(value):
     with pytest.raises(ProtocolError):
@@ -195,8 +196,8 @@ def test_x_forwarded_for():
 
 
 @pytest.mark.parametrize(
-    "value", [b"for=", b"for=a", b"for=1.2.3", b"for=1.2.3.256", b'for="[::g]"', b'for="::1"', b"for=1.2.3.4;for=1.2.3.5",
-              b'for="1.2.3.4:', b"x y", b'for="[1.2.3.4]x"', b'for="1.2.3.4:123456"'],
+    "value", [b"for=", b"for=a", b"for=1.2.3", b"for=1.2.3.256", b'for="[::g]"', b'for="::1"',
+              b"for=1.2.3.4;for=1.2.3.5", b'for="1.2.3.4:', b"x y", b'for="[1.2.3.4]x"', b'for="1.2.3.4:123456"'],
 )  # fmt: skip
 def test_forwarded_that_is_refused(value):
     with pytest.raises(ProtocolError):

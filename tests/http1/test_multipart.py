@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -107,7 +108,19 @@ def test_content_that_is_refused(data, status):
     assert PartsEnd() not in events
 
 
-CUT = [b"", b"-", b"\r\n--B", b"\r\n--B-", b"\r\n--B\r", b"\r\n--B\r\n", HEAD[:-1], HEAD, HEAD + b"a", HEAD + b"ab", HEAD + b"ab\r\n--B"]
+CUT = [
+    b"",
+    b"-",
+    b"\r\n--B",
+    b"\r\n--B-",
+    b"\r\n--B\r",
+    b"\r\n--B\r\n",
+    HEAD[:-1],
+    HEAD,
+    HEAD + b"a",
+    HEAD + b"ab",
+    HEAD + b"ab\r\n--B",
+]
 
 
 @pytest.mark.parametrize("data", CUT)
@@ -171,7 +184,7 @@ def test_a_part_head_cannot_be_split():
 def test_any_parts_in_any_cuts(parts, places):
     data = b"".join(part(first, content) for first, content in parts) + closing(b"B")
     edges = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
-    events, status = read([data[a:b] for a, b in zip(edges, edges[1:], strict=False)], eof=True)
+    events, status = read([data[a:b] for a, b in pairwise(edges)], eof=True)
     assert status is None
     assert [event for event in events if isinstance(event, bytes)] == [content for _, content in parts]
     assert [event.content_range.first for event in events if isinstance(event, Part)] == [first for first, _ in parts]

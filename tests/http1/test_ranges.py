@@ -67,10 +67,11 @@ def test_a_complete_length_alone():
 
 
 @pytest.mark.parametrize(
-    "numbers", [(None, None, None), (None, None, -1), (None, 1, 2), (1, None, 2), (2, 1, None), (-1, 1, None), (0, MAX_LAST + 1, None)]
+    "numbers", [(None, None, None), (None, None, -1), (None, 1, 2), (1, None, 2), (2, 1, None), (-1, 1, None),
+                (0, MAX_LAST + 1, None)]
 )  # fmt: skip
 def test_content_ranges_that_cannot_be_written(numbers):
-    with pytest.raises(ValueError, match="range|complete"):
+    with pytest.raises(ValueError, match=r"range|complete"):
         format_content_range(*numbers)
 
 

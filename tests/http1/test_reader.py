@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from sdp.errors import ProtocolError
@@ -69,7 +71,7 @@ def test_reading_stops_between_any_two_events():
     reader = RequestReader()
     message = CHUNKED + b"1\r\na\r\n1\r\nb\r\n0\r\n\r\n"
     reader.feed(message * 2)
-    expected = [Request, b"a", b"b", End] * 2
+    expected: list[Any] = [Request, b"a", b"b", End] * 2
     held = [2 * len(message)]
     for kind in expected:
         event = reader.next_event()
@@ -82,16 +84,17 @@ def test_reading_stops_between_any_two_events():
 
 def test_at_start_tells_an_idle_connection():
     reader = RequestReader()
-    assert reader.at_start
+    told = [reader.at_start]
     reader.feed(b"")
-    assert reader.at_start
+    told.append(reader.at_start)
     reader.feed(b"G")
-    assert not reader.at_start
+    told.append(reader.at_start)
     reader.feed(b"ET / HTTP/1.0\r\n\r\n")
     reader.next_event()
-    assert not reader.at_start  # the End is due
+    told.append(reader.at_start)  # the End is due
     reader.next_event()
-    assert reader.at_start
+    told.append(reader.at_start)
+    assert told == [True, True, False, False, True]
 
 
 def test_a_reader_is_dead_after_an_error():

@@ -38,7 +38,7 @@ def test_a_whole_request():
 TARGETS = [
     (b"GET", b"/"),
     (b"GET", b"//double"),
-    (b"GET", b"/%zz|\"<>{}[]^`\\"),
+    (b"GET", b'/%zz|"<>{}[]^`\\'),
     (b"GET", b"http://example.org"),
     (b"GET", b"HTTP://example.org:80/x?y"),
     (b"GET", b"https://[::1]?y"),
@@ -260,11 +260,11 @@ def test_heads_that_are_refused(head, status):
 CHUNKS_REFUSED = [
     b"\r\n", b"g\r\n", b" 1\r\nx\r\n", b"1 \r\nx\r\n", b"+1\r\nx\r\n", b"-1\r\nx\r\n", b"0x1\r\nx\r\n", b"1_0\r\n",
     b"00000000000000001\r\nx\r\n", b"10000000000000000\r\nx\r\n", b"1\nx\r\n", b"1\rx\r\n", b"\xb2\r\n",
-    b"1;\r\nx\r\n", b"1;a=\r\nx\r\n", b"1;=b\r\nx\r\n", b"1;a=b c\r\nx\r\n", b"1;a=\"b\r\nx\r\n", b"1;a=\"\x00\"\r\nx\r\n",
-    b"1;a\nb\r\nx\r\n", b"1 a\r\nx\r\n", b"1,a\r\nx\r\n",
+    b"1;\r\nx\r\n", b"1;a=\r\nx\r\n", b"1;=b\r\nx\r\n", b"1;a=b c\r\nx\r\n", b"1;a=\"b\r\nx\r\n",
+    b"1;a=\"\x00\"\r\nx\r\n",     b"1;a\nb\r\nx\r\n", b"1 a\r\nx\r\n", b"1,a\r\nx\r\n",
     b"1\r\nxy\r\n", b"1\r\nx\n", b"1\r\nx\r0", b"1\r\nx0\r\n\r\n", b"2\r\nx\r\n\r\n",
-    b"0\r\nA\r\n\r\n", b"0\r\nA : b\r\n\r\n", b"0\r\nA: b\r\n c\r\n\r\n", b"0\r\nA: \x00\r\n\r\n", b"0\r\nA: b\n\r\n\r\n",
-    b"0\r\n\n", b"0\r\n\rA", b"0\r\nA: b\rc\r\n\r\n",
+    b"0\r\nA\r\n\r\n", b"0\r\nA : b\r\n\r\n", b"0\r\nA: b\r\n c\r\n\r\n", b"0\r\nA: \x00\r\n\r\n",
+    b"0\r\nA: b\n\r\n\r\n",     b"0\r\n\n", b"0\r\n\rA", b"0\r\nA: b\rc\r\n\r\n",
     b"0\r\nContent-Length: 1\r\n\r\n", b"0\r\nTransfer-Encoding: chunked\r\n\r\n", b"0\r\nhOST: a\r\n\r\n",
     b"0\r\nA: b\r\nContent-Range: bytes 0-1/*\r\n\r\n", b"0\r\nAuthorization: a b\r\n\r\n",
 ]  # fmt: skip
