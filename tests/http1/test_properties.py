@@ -97,8 +97,8 @@ fragments = st.sampled_from(
     [
         b"GET ", b"POST ", b"/", b"*", b" HTTP/1.1", b" HTTP/1.0", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 100 C\r\n\r\n",
         b"\r\n", b"\r\n\r\n", b"\r", b"\n", b":", b" ", b"\t", b",", b"0", b"5", b"f", b";a=\"", b"\"", b"\x00",
-        b"\xff", b"--B", b"--", b"Content-Range: bytes 0-4/*\r\n", b"Connection: close\r\n", b"Expect: 100-continue\r\n",
-        b"Host: a\r\n", b"Content-Length: ", b"Transfer-Encoding: chunked\r\n",
+        b"\xff", b"--B", b"--", b"Content-Range: bytes 0-4/*\r\n", b"Connection: close\r\n",
+        b"Expect: 100-continue\r\n", b"Host: a\r\n", b"Content-Length: ", b"Transfer-Encoding: chunked\r\n",
     ]
 )  # fmt: skip
 noise = st.lists(fragments | st.binary(max_size=4), max_size=25).map(b"".join)
