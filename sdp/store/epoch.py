@@ -17,6 +17,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple
 
 from sdp.errors import StorageError
@@ -49,12 +50,23 @@ class Progress(NamedTuple):
 
 
 class Tally:
-    """What the store has done since it was opened, for the metrics. Changed by the writer thread only."""
+    """What the store has done since it was opened, for the metrics. Syncs run in several threads."""
 
     def __init__(self) -> None:
         self.bytes_written = 0
         self.syncs = 0
         self.failures = 0
+        self._lock = Lock()
+
+    def synced(self) -> None:
+        """Count a sync. From any thread."""
+        with self._lock:
+            self.syncs += 1
+
+    def failed(self) -> None:
+        """Count a failure. From any thread."""
+        with self._lock:
+            self.failures += 1
 
 
 _ADVICE = {
@@ -297,13 +309,13 @@ class EpochWriter:
         self._index.sync()
         self._synced_entries = self._entries
         self.durable = self.written
-        self._tally.syncs += 1
+        self._tally.synced()
 
     # The end of all writing.
 
     def _fail(self, doing: str, path: Path, error: OSError) -> None:
         self.failure = disk_error(doing, path, error)
-        self._tally.failures += 1
+        self._tally.failed()
 
     def _stop(self, doing: str, error: OSError, *, syncable: bool) -> None:
         """Stop at the last record's beginning. ``syncable``: no sync has failed, so a later one can be believed."""

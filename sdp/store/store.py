@@ -303,7 +303,7 @@ class FileStore:
             except NewerFormatError:
                 raise
             except (OSError, StorageError) as error:
-                self._tally.failures += 1
+                self._tally.failed()
                 text = str(disk_error("read", directory, error) if isinstance(error, OSError) else error)
                 self.post(partial(_log.error, "An epoch is left out: {text}", text=text))
         return sorted(found, key=lambda writer: (writer.description.name, writer.description.created))

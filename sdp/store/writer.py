@@ -9,7 +9,9 @@ the reactor's thread, which has consumers to serve with the same bytes, is not i
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from threading import Condition, Thread
 from typing import NamedTuple
@@ -24,6 +26,8 @@ from sdp.stream.record import Record
 
 __all__ = ["Appended", "Job", "Writer"]
 
+_SYNCS_AT_ONCE = 8
+"""Syncs of several files under way together share the file system's journal commits."""
 _log = Logger()
 
 
@@ -62,21 +66,27 @@ class Writer:
     def __init__(self, sync_interval: float | None, gather: float) -> None:
         self._interval = sync_interval
         self._gather = gather if sync_interval is None else min(gather, sync_interval)
-        self._mail: list[Appended | Job] = []
-        self._idle = False
+        self._mail: deque[Appended | Job] = deque()
+        self._idle = self._urgent = False
         self._closing = False
         self._condition = Condition()
         self._batches: dict[EpochWriter, _Batch] = {}
         self._unsynced: dict[EpochWriter, Callable[[Progress], None]] = {}
         self._deadline: float | None = None
+        self._syncers = ThreadPoolExecutor(_SYNCS_AT_ONCE, thread_name_prefix="sdp store sync")
         self._thread = Thread(target=self._run, name="sdp store writer", daemon=True)
         self._thread.start()
 
     def put(self, item: Appended | Job) -> None:
-        """Queue something. Never blocks but for the moment in which the thread empties the mailbox."""
-        with self._condition:
-            self._mail.append(item)
-            if self._idle:
+        """Queue something. Takes the lock only to wake the thread: to wait for it while the thread works costs dearly.
+
+        The item lies in the mailbox before ``_idle`` is read, and the thread looks there after it was set.
+        """
+        self._mail.append(item)
+        if isinstance(item, Job):
+            self._urgent = True
+        if self._idle:
+            with self._condition:
                 self._idle = False
                 self._condition.notify()
 
@@ -87,6 +97,7 @@ class Writer:
     def join(self) -> None:
         """Wait for the thread, after its last job."""
         self._thread.join()
+        self._syncers.shutdown()
 
     def forget(self, epoch: EpochWriter) -> None:
         """Called by a job that closed the recording: there is nothing left to sync."""
@@ -109,19 +120,18 @@ class Writer:
     def _take(self) -> list[Appended | Job]:
         """Wait for mail, or for the time to sync, and empty the mailbox."""
         with self._condition:
+            self._idle = True
             while not self._mail:
                 left = None if self._deadline is None else self._deadline - time.monotonic()
                 if left is not None and left <= 0:
-                    return []
-                self._idle = True
+                    break
                 self._condition.wait(left)
-                self._idle = False
-            urgent = any(isinstance(item, Job) for item in self._mail)
-        if self._gather > 0 and not urgent:
+                self._idle = True
+            self._idle = False
+        if self._mail and self._gather > 0 and not self._urgent:
             time.sleep(self._gather)
-        with self._condition:
-            mail, self._mail = self._mail, []
-        return mail
+        self._urgent = False
+        return [self._mail.popleft() for _ in range(len(self._mail))]
 
     def _write(self) -> None:
         batches, self._batches = self._batches, {}
@@ -139,8 +149,8 @@ class Writer:
     def _sync(self) -> None:
         waiting, self._unsynced = self._unsynced, {}
         self._deadline = None
+        list(self._syncers.map(lambda epoch: self._guarded(epoch, epoch.sync), waiting))
         for epoch, moved in waiting.items():
-            self._guarded(epoch, epoch.sync)
             moved(epoch.progress())
 
     def _guarded(self, epoch: EpochWriter, work: Callable[[], None]) -> None:
