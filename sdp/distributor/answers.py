@@ -62,7 +62,7 @@ class Answers:
         elif epoch.ended:
             await self._whole(exchange, epoch)
         elif head_only:
-            exchange.respond(200, self._lines(epoch, live=True))
+            exchange.start(200, self._lines(epoch, live=True), None)
         else:
             await self._plain(exchange, epoch)
 

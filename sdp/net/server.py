@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 
 from sdp.errors import ProtocolError, Refusal, SDPError
 from sdp.http1 import LAST_CHUNK, End, Request, RequestReader, encode_response
+from sdp.http1.fields import parse_keep_alive
 from sdp.net.limits import ConnectionCount, ServerLimits
 from sdp.net.outflow import Outflow
 from sdp.net.sweep import Sweep
@@ -137,7 +138,7 @@ class Exchange:
         elif self.request.version >= 11:
             self.framing = Framing.CHUNKED
             head.append((b"Transfer-Encoding", b"chunked"))
-        else:
+        elif not self._head_only:
             self.framing = Framing.CLOSE
             self.channel.persistent = False
         self.channel.write(self._head(status, head))
@@ -274,6 +275,8 @@ class ServerChannel(Protocol):
         self._discard_left = self.limits.discard
         self._exchange = exchange = Exchange(self, request)
         self.factory.requests += 1
+        if b"keep-alive" in request.headers:
+            self._heed_keep_alive(request)
         try:
             self._body = self.site.request(exchange)
         except SDPError as error:
@@ -283,6 +286,14 @@ class ServerChannel(Protocol):
                 "A request could not be answered: {method} {target}", method=request.method, target=request.target
             )
             exchange.refuse(SDPError("The server met an error of its own; its log says more."))
+
+    def _heed_keep_alive(self, request: Request) -> None:
+        """The client's own ``Keep-Alive: timeout`` lowers the idle time; what cannot be read is no wish."""
+        try:
+            said = parse_keep_alive(request.headers.combined(b"keep-alive") or b"")
+        except ProtocolError:
+            return
+        self.idle_timeout = min(self.limits.idle_timeout, said.get("timeout", self.idle_timeout))
 
     def _content(self, data: bytes) -> None:
         if self._body is not None:
