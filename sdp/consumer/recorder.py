@@ -15,14 +15,13 @@ from twisted.internet.defer import Deferred
 
 from sdp.consumer.output import Progress
 from sdp.consumer.writer import Writer
-from sdp.errors import ProtocolError, Refusal, SDPError
+from sdp.errors import Refusal, SDPError
 from sdp.http1 import Headers, Response
-from sdp.http1.fields import parse_digits
 from sdp.http1.ranges import MAX_LAST, ContentRange, parse_content_range
 from sdp.net.address import Address
 from sdp.net.attempts import Attempts, Tell, TryAgain
 from sdp.net.client import ClientProtocol, Disconnected
-from sdp.net.refusals import complete_length, sentence
+from sdp.net.refusals import complete_length, retry_after, sentence
 
 __all__ = ["Recorder"]
 
@@ -30,7 +29,6 @@ WAIT = 30
 """How long a Distributor is asked to wait for a stream that is not there yet (RFC 7240), in seconds."""
 
 _FOR_EVER = frozenset({401, 403, 405, 414, 431})
-_LONGEST_RETRY_AFTER = 60
 _LONGEST_REFUSAL = 1 << 16
 
 
@@ -199,7 +197,7 @@ class Recorder:
                     f"Epoch {self.epoch} has ended and is kept no more: the copy is cut at {self.end} bytes.",
                 )
             case 404:
-                raise TryAgain(f"Waiting for {self._address}: {said}.", after=_retry_after(response.headers))
+                raise TryAgain(f"Waiting for {self._address}: {said}.", after=retry_after(response.headers))
             case status if status in _FOR_EVER:
                 raise Refusal(status, "Refused", f"The Distributor refuses: {said}.")
             case _:
@@ -224,12 +222,3 @@ class Recorder:
             raise TryAgain("The Distributor keeps the stream's beginning no more, and does not say from where on.")
         self._tell.warn("The beginning is kept no more: the copy begins at offset {first}.", first=first)
         self.first = self.end = first
-
-
-def _retry_after(headers: Headers) -> float:
-    """Return the seconds of a Retry-After, where it is a number of them (RFC 9110 section 10.2.3)."""
-    value = headers.get(b"retry-after")
-    try:
-        return float(parse_digits(value, _LONGEST_RETRY_AFTER)) if value is not None else 0.0
-    except ProtocolError:
-        return 0.0

@@ -6,10 +6,12 @@ import json
 
 from sdp.errors import ProtocolError
 from sdp.http1 import Headers
+from sdp.http1.fields import parse_digits
 from sdp.http1.ranges import ContentRange, parse_content_range
 
-__all__ = ["complete_length", "offset_field", "sentence"]
+__all__ = ["complete_length", "offset_field", "retry_after", "sentence"]
 
+_LONGEST_RETRY_AFTER = 60
 _LONGEST = 500
 """The longest detail that is shown, in characters: it goes into one line of a log."""
 
@@ -48,3 +50,12 @@ def offset_field(headers: Headers, name: bytes) -> int | None:
     if value is None or not value.isdigit() or len(value) > 18:
         return None
     return int(value)
+
+
+def retry_after(headers: Headers) -> float:
+    """Return the seconds of a Retry-After, where it is a number of them (RFC 9110 section 10.2.3)."""
+    value = headers.get(b"retry-after")
+    try:
+        return float(parse_digits(value, _LONGEST_RETRY_AFTER)) if value is not None else 0.0
+    except ProtocolError:
+        return 0.0

@@ -171,8 +171,7 @@ class Poster:
         """In the epoch that this Origin began: from the Distributor's end, if that is still held here."""
         log = self.capture.log
         if self.capture.held_from <= end <= log.end:
-            if self._position != end:
-                self._tell.info("Going on at offset {offset}, {behind} bytes behind.", offset=end, behind=log.end - end)
+            self._tell.info("Going on at offset {offset}, {behind} bytes behind.", offset=end, behind=log.end - end)
             self._position = self.acknowledged = end
             self.on_acknowledged()
             return

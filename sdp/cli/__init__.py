@@ -1,0 +1,61 @@
+"""The ``sdp`` command, for people at a terminal: record, look, and see it all work.
+
+What is heavy (the reactor, tables) is imported by the command that needs it, so that ``sdp --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+__all__ = ["main"]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="sdp-streaming", prog_name="sdp")
+def main() -> None:
+    """Live streams over plain HTTP: the Streaming and Distribution Protocol."""
+
+
+@main.command()
+@click.argument("url")
+@click.argument("file")
+@click.option("--read-token", metavar="FILE", help="A file whose first line is the secret to read with.")
+def record(url: str, file: str, read_token: str | None) -> None:
+    """Keep a gapless copy of the stream at URL in FILE (- for standard output).
+
+    Leaves with 0 once the stream has ended and all of it is there. Stopped before, it goes on where it was the
+    next time.
+    """
+    from sdp.cli.recording import run_record
+
+    sys.exit(run_record(url, file, read_token))
+
+
+@main.command()
+@click.argument("url", default="http://localhost:8080")
+@click.option("--watch", is_flag=True, help="Go on, once a second.")
+def status(url: str, watch: bool) -> None:
+    """Show the streams of the Distributor at URL, or the one stream that URL names."""
+    from sdp.cli.status import run_status
+
+    sys.exit(run_status(url, watch=watch))
+
+
+@main.command()
+@click.argument("source", default="test")
+@click.option("--port", type=click.IntRange(1, 65535), help="The port; 8080 or, where that is taken, a free one.")
+@click.option("--container", type=click.Choice(["mp4", "mpegts"]), default="mp4", show_default=True)
+@click.option("--size", metavar="WxH", help="The picture's size.")
+@click.option("--seconds", type=float, metavar="N", help="End after so long; else when interrupted.")
+def demo(source: str, port: int | None, container: str, size: str | None, seconds: float | None) -> None:
+    """Start a Distributor and an Origin here, and show what they do.
+
+    SOURCE is what the Origin streams: test (a test pattern), a file, which is looped, a URL, or a device.
+    """
+    from sdp.cli.demo import Plan, run_demo
+
+    loop = Path(source).is_file()
+    sys.exit(run_demo(Plan(source=source, port=port, container=container, size=size, seconds=seconds, loop=loop)))

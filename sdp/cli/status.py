@@ -1,0 +1,140 @@
+"""``sdp status``: a Distributor's streams as a table."""
+
+from __future__ import annotations
+
+import json
+import sys
+from random import SystemRandom
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from twisted.internet.task import deferLater
+
+from sdp.cli.running import run
+from sdp.errors import ConfigurationError, RemoteError
+from sdp.net.address import Address, parse_address
+from sdp.net.backoff import Backoff
+from sdp.net.client import ClientFactory, ClientProtocol, Disconnected, connect
+from sdp.net.refusals import sentence
+
+__all__ = ["StreamsView", "bytes_text", "run_status", "table"]
+
+INTERVAL = 1.0
+"""How often --watch looks, in seconds."""
+
+
+class StreamsView:
+    """Asks a Distributor for its streams, over one connection that is made anew where it has to be."""
+
+    def __init__(self, address: Address, reactor: Any) -> None:
+        path = address.target.partition(b"?")[0]
+        self.target = b"/-/streams" + (path if path != b"/" else b"")
+        self._address = address
+        self._reactor = reactor
+        self._factory = ClientFactory(address, None, reactor)
+        self._client: ClientProtocol | None = None
+
+    async def get(self) -> list[dict[str, Any]]:
+        """Return the streams' JSON objects. Raises RemoteError."""
+        if self._client is None or not self._client.usable:
+            self._client = await connect(self._address.endpoint(self._reactor), self._factory)
+        answer = await self._client.fetch(b"GET", self.target)
+        if answer.status != 200:
+            raise RemoteError(f"{self._address}: {sentence(answer.status, answer.content)}.")
+        try:
+            document = json.loads(answer.content)
+        except ValueError:
+            document = None
+        if not isinstance(document, dict):
+            raise RemoteError(f"{self._address} is no SDP Distributor: it does not list its streams.")
+        streams: list[dict[str, Any]] = document.get("streams", [document])
+        return streams
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.abort()
+
+
+def bytes_text(count: float) -> str:
+    """A count of bytes as people read it."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024 or unit == "GiB":
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    raise AssertionError
+
+
+def bits_text(rate: float) -> str:
+    """A bit rate as people read it."""
+    return f"{rate / 1e6:.2f} Mbit/s" if rate >= 1e6 else f"{rate / 1e3:.0f} kbit/s"
+
+
+def lag_text(consumers: list[dict[str, Any]]) -> str:
+    """The greatest lag among the consumers."""
+    if not consumers:
+        return "-"
+    worst = max(consumers, key=lambda each: each.get("lag_bytes") or 0)
+    return f"{bytes_text(worst.get('lag_bytes') or 0)}, {worst.get('lag_ms') or 0:.0f} ms"
+
+
+def table(streams: list[dict[str, Any]], title: str) -> Table:
+    """The streams, one a row."""
+    result = Table(title=title, title_justify="left")
+    for name in ("stream", "state", "format"):
+        result.add_column(name)
+    for name in ("bit rate", "held", "on disk", "readers", "most lag"):
+        result.add_column(name, justify="right")
+    for each in streams:
+        durable = each.get("durable_offset")
+        consumers = each.get("consumers") or []
+        result.add_row(
+            each["name"],
+            each["state"],
+            (each.get("content_type") or "?").removeprefix("video/"),
+            bits_text(each.get("bit_rate") or 0),
+            bytes_text(each["end_offset"] - each["first_offset"]),
+            "-" if durable is None else bytes_text(durable),
+            str(len(consumers)),
+            lag_text(consumers),
+        )
+    return result
+
+
+def run_status(url: str, *, watch: bool) -> int:
+    """Show the streams at ``url`` once, or until interrupted; return the exit status."""
+    try:
+        address = parse_address(url)
+    except ConfigurationError as error:
+        sys.stderr.write(f"sdp status: {error.detail}\n")
+        return 2
+    return run(lambda reactor: _watch(address, reactor) if watch else _once(address, reactor), interrupted=0)
+
+
+async def _once(address: Address, reactor: Any) -> int:
+    view = StreamsView(address, reactor)
+    try:
+        Console().print(table(await view.get(), str(address)))
+    finally:
+        view.close()
+    return 0
+
+
+async def _watch(address: Address, reactor: Any) -> int:
+    view, backoff = StreamsView(address, reactor), Backoff(SystemRandom(), first=INTERVAL)
+    console = Console()
+    try:
+        with Live(console=console, auto_refresh=False) as live:
+            while True:
+                delay = INTERVAL
+                try:
+                    shown: Any = table(await view.get(), str(address))
+                    backoff.succeeded()
+                except Disconnected as error:
+                    delay = backoff.next_delay()
+                    shown = f"{error.detail} Trying again."
+                live.update(shown, refresh=True)
+                await deferLater(reactor, delay)
+    finally:
+        view.close()
