@@ -115,7 +115,11 @@ class FileStore:
         """Make the directory where it is missing, and lock it; return the lock's descriptor."""
         path = self.directory / LOCK
         try:
+            missing = [place for place in (self.directory, *self.directory.parents) if not place.exists()]
             self.directory.mkdir(parents=True, exist_ok=True)
+            if self._durably:  # what is durable below must not hang on a name that is not
+                for made in missing:
+                    self.files.sync_directory(made.parent)
             descriptor = self.files.open(path, write=True, create=True)
         except FileExistsError as error:
             raise StorageError(f"{self.directory} is not a directory: name another one for the store.") from error
