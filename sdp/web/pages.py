@@ -18,6 +18,9 @@ CONTENT_TYPES: Final = {
 }
 """What may be among the assets, by suffix."""
 
+NOT_IN_BROWSERS: Final = ("video/mp2t",)
+"""What no browser plays, so that the page does not begin with a failure."""
+
 STATES: Final = ("live", "stalled", "ended")
 """In the order in which a person looks for them."""
 
@@ -46,7 +49,9 @@ class Pages:
     def index(self, streams: Sequence[Mapping[str, Any]]) -> bytes:
         """Return the page that lists ``streams`` (each the JSON object of ``/-/streams``): the live ones first."""
         ordered = sorted(streams, key=_place)
-        return self._index.render(streams=ordered).encode()
+        live = [stream for stream in ordered if stream["state"] == "live"]
+        playing = next((stream for stream in live if stream["content_type"].lower() not in NOT_IN_BROWSERS), None)
+        return self._index.render(streams=ordered, live=len(live), playing=playing).encode()
 
     def watch(self, name: str) -> bytes:
         """Return the page that plays the stream ``name``, whether there is such a stream or not yet."""
