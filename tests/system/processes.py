@@ -42,32 +42,26 @@ def eventually(condition: Callable[[], T], what: str = "the condition") -> T:
         pause.wait(0.02)
 
 
-class Distributor:
-    """A running ``twistd -n sdp-distributor`` on a free port of the loopback address."""
+class Process:
+    """A program that runs, with what it has said so far. It ends by its id, and by nothing else."""
 
-    def __init__(self, *options: str, store: str | Path = "none") -> None:
+    def __init__(
+        self, *argv: str | Path, cwd: Path = ROOT, stdin: int = subprocess.DEVNULL, **environment: str
+    ) -> None:
         self.lines: list[str] = []
-        self.port = 0
         self._news = threading.Condition()
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
         self.process = subprocess.Popen(
-            [
-                *(twistd(), "-n", "--pidfile=", "sdp-distributor", "--listen", "tcp:0:interface=127.0.0.1"),
-                *("--store", str(store), *options),
-            ],
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.DEVNULL,
+            [str(each) for each in argv],
+            cwd=cwd,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **environment},
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            errors="replace",
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        line = self.wait_for(r"Listening on .*port=\d+")
-        match = re.search(r"port=(\d+)", line)
-        assert match is not None
-        self.port = int(match[1])
 
     def _read(self) -> None:
         assert self.process.stdout is not None
@@ -122,6 +116,24 @@ class Distributor:
     def faults(self) -> list[str]:
         """What of its output tells of a fault in the program."""
         return [line for line in self.lines if "Traceback" in line or "Unhandled" in line or "Error:" in line]
+
+
+class Distributor(Process):
+    """A running ``twistd -n sdp-distributor`` on the loopback address; on a free port where none is named."""
+
+    def __init__(self, *options: str, store: str | Path = "none", port: int = 0) -> None:
+        super().__init__(
+            *(twistd(), "-n", "--pidfile=", "sdp-distributor", "--listen", f"tcp:{port}:interface=127.0.0.1"),
+            *("--store", str(store), *options),
+        )
+        try:
+            line = self.wait_for(r"Listening on .*port=\d+")
+        except BaseException:
+            self.kill()
+            raise
+        match = re.search(r"port=(\d+)", line)
+        assert match is not None
+        self.port = int(match[1])
 
     # -- talking -----------------------------------------------------------------------------------------------
 
