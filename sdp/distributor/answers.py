@@ -16,7 +16,7 @@ from sdp.distributor.reading import gone, initialization, join_point
 from sdp.distributor.streams import Streams
 from sdp.errors import Refusal
 from sdp.http1.fields import parse_entity_tags
-from sdp.http1.multipart import closing, part_head
+from sdp.http1.multipart import PART_END, closing, part_head
 from sdp.http1.ranges import MAX_LAST, format_content_range, resolve
 from sdp.net.server import Answer, Exchange, Framing
 from sdp.stream.catalog import Epoch
@@ -290,7 +290,7 @@ class Answers:
             for start, end in intervals
         ]
         last = closing(self._boundary)
-        length = sum(map(len, heads)) + sum(end - start for start, end in intervals) + len(last)
+        length = sum(map(len, heads)) + sum(end - start + len(PART_END) for start, end in intervals) + len(last)
         exchange.start(206, self._lines(epoch, live=not epoch.ended, multipart=True), length)
         outflow = exchange.channel.outflow
         for head, (start, end) in zip(heads, intervals, strict=True):
@@ -299,6 +299,7 @@ class Answers:
             outflow.write(head)
             if not await send_interval(exchange, epoch, self._raw[False], start, end):
                 return
+            outflow.write(PART_END)
         outflow.write(last)
         exchange.finish()
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from sdp.distributor.reading import BLOCK, read, read_spans
 from sdp.http1 import encode_chunk
-from sdp.http1.multipart import closing, part_head
+from sdp.http1.multipart import PART_END, closing, part_head
 from sdp.http1.ranges import format_content_range
 from sdp.stream.catalog import Epoch
 from sdp.stream.log import Span, StreamLog
@@ -112,7 +112,7 @@ class Parts(Form):
             lines = [(b"Content-Range", format_content_range(span.offset, span.end - 1, complete))]
             if span.record is not None:
                 lines += record_lines(span.record)
-            out += (part_head(self.boundary, lines), span.data)
+            out += (part_head(self.boundary, lines), span.data, PART_END)
         return b"".join(out)
 
     def closing(self) -> bytes:

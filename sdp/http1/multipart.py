@@ -21,10 +21,24 @@ from sdp.http1.limits import Limits
 from sdp.http1.pieces import Pieces
 from sdp.http1.ranges import ContentRange, parse_content_range
 
-__all__ = ["PART_LIMITS", "Part", "PartsEnd", "PartsReader", "boundary_of", "closing", "new_boundary", "part_head"]
+__all__ = [
+    "PART_END",
+    "PART_LIMITS",
+    "Part",
+    "PartsEnd",
+    "PartsReader",
+    "boundary_of",
+    "closing",
+    "new_boundary",
+    "part_head",
+]
 
 PART_LIMITS = Limits(field_section=8192, fields=32)
 """The limits of one part's head, which carries a range and a few fields of a record."""
+
+PART_END = b"\r\n"
+"""Follows a part's content. It belongs to the delimiter after it, but is sent with the part: so a live part is whole
+when its content is."""
 
 _BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
 
@@ -44,16 +58,17 @@ def boundary_of(content_type: bytes) -> bytes:
 
 
 def part_head(boundary: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """The delimiter before a part and the part's head, up to and with the empty line.
+    """The delimiter before a part and the part's head, up to and with the empty line. The part's content follows it,
+    and then :data:`PART_END`.
 
     Raises ValueError for a field that could not be told from two.
     """
-    return b"\r\n--%b\r\n%b\r\n" % (boundary, encode_fields(headers))
+    return b"--%b\r\n%b\r\n" % (boundary, encode_fields(headers))
 
 
 def closing(boundary: bytes) -> bytes:
     """The delimiter after the last part."""
-    return b"\r\n--%b--\r\n" % boundary
+    return b"--%b--\r\n" % boundary
 
 
 class Part(NamedTuple):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sdp.errors import ProtocolError
 from sdp.http1.limits import Limits
-from sdp.http1.multipart import Part, PartsEnd, PartsReader, boundary_of, closing, new_boundary, part_head
+from sdp.http1.multipart import PART_END, Part, PartsEnd, PartsReader, boundary_of, closing, new_boundary, part_head
 from sdp.http1.ranges import ContentRange, format_content_range
 from tests.http1.cutting import cuts_of, drain, joined
 
@@ -45,7 +45,7 @@ def read_all_ways(data, **options):
 
 def part(first: int, data: bytes, *lines: tuple[bytes, bytes]) -> bytes:
     content_range = format_content_range(first, first + len(data) - 1, None)
-    return part_head(b"B", [(b"Content-Range", content_range), *lines]) + data
+    return part_head(b"B", [(b"Content-Range", content_range), *lines]) + data + PART_END
 
 
 def test_parts_are_read_as_they_were_written():
