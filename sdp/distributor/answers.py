@@ -18,7 +18,7 @@ from sdp.errors import Refusal
 from sdp.http1.fields import parse_entity_tags
 from sdp.http1.multipart import PART_END, closing, part_head
 from sdp.http1.ranges import MAX_LAST, format_content_range, resolve
-from sdp.net.server import Answer, Exchange, Framing
+from sdp.net.exchange import Answer, Exchange, Framing
 from sdp.stream.catalog import Epoch
 from sdp.stream.record import Record
 

@@ -14,7 +14,7 @@ from sdp.distributor.fanout import Counters, Fanout
 from sdp.distributor.forms import Form
 from sdp.distributor.reading import initialization, record_start
 from sdp.errors import Refusal
-from sdp.net.server import Answer, Exchange
+from sdp.net.exchange import Answer, Exchange
 from sdp.stream.catalog import Epoch
 
 __all__ = ["Delivery", "LagLimits", "OnLag", "send_interval"]

@@ -20,7 +20,7 @@ from sdp.errors import ProtocolError, Refusal, SDPError, StorageError
 from sdp.http1 import Request
 from sdp.http1.fields import ANY, parse_boolean, parse_digits, parse_entity_tags
 from sdp.http1.ranges import MAX_LAST, ContentRange, parse_content_range
-from sdp.net.server import Answer, Exchange
+from sdp.net.exchange import Answer, Exchange
 from sdp.stream.catalog import Epoch
 
 __all__ = ["Action", "FinishBody", "Ingest", "Plan", "Post", "PostBody", "plan", "read_post"]

@@ -165,9 +165,7 @@ class DistributorService(Service):
         self._sweep.after_each += [streams.tick, factory.close_stalled]
         return streams, factory
 
-    async def _listen(
-        self, description: str, endpoint: IStreamServerEndpoint, factory: ServerChannelFactory
-    ) -> None:
+    async def _listen(self, description: str, endpoint: IStreamServerEndpoint, factory: ServerChannelFactory) -> None:
         try:
             port: IListeningPort = await endpoint.listen(factory)
         except CannotListenError as error:

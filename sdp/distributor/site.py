@@ -21,7 +21,7 @@ from sdp.distributor.names import Target, parse_target, stream_name
 from sdp.distributor.streams import Streams, no_stream
 from sdp.distributor.views import Views
 from sdp.errors import ProtocolError, Refusal, SDPError
-from sdp.net.server import Answer, Body, Exchange
+from sdp.net.exchange import Answer, Body, Exchange
 from sdp.stream.catalog import Epoch
 
 __all__ = ["DistributorSite", "cors_lines"]
@@ -64,7 +64,7 @@ class DistributorSite:
     # -- Site --------------------------------------------------------------------------------------------------
 
     def request(self, exchange: Exchange) -> Body | None:
-        """See :class:`sdp.net.server.Site`."""
+        """See :class:`sdp.net.exchange.Site`."""
         request = exchange.request
         if request.method == b"CONNECT":
             self._handshake(exchange)

@@ -22,7 +22,8 @@ from sdp.distributor.ingest import Post
 from sdp.distributor.recovery import restore
 from sdp.distributor.settings import DistributorSettings
 from sdp.errors import Refusal, StorageError
-from sdp.net.server import Exchange, ServerChannel
+from sdp.net.exchange import Exchange
+from sdp.net.server import ServerChannel
 from sdp.stream.catalog import Catalog, Epoch, Stream
 from sdp.stream.log import StreamLog
 

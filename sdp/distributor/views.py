@@ -13,7 +13,8 @@ from prometheus_client.registry import Collector
 from sdp.distributor.names import Target, stream_name
 from sdp.distributor.streams import Live, Streams, no_stream
 from sdp.errors import Refusal
-from sdp.net.server import Exchange, ServerChannelFactory
+from sdp.net.exchange import Exchange
+from sdp.net.server import ServerChannelFactory
 from sdp.web import Pages
 
 __all__ = ["Views", "describe"]
