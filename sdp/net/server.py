@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from email.utils import formatdate
-from enum import Enum, Flag, auto
+from enum import Enum, auto
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -39,10 +39,9 @@ class Reading(Enum):
     """The connection is going to close: what still comes is dropped."""
 
 
-class Pause(Flag):
+class Pause(Enum):
     """Why a connection is not being read."""
 
-    NOTHING = 0
     BACKLOG = auto()
     BODY = auto()
 
@@ -67,7 +66,7 @@ class ServerChannel(Protocol):
         self._reading = Reading.HEAD
         self._exchange: Exchange | None = None
         self._body: Body | None = None
-        self._paused = Pause.NOTHING
+        self._paused: frozenset[Pause] = frozenset()
         self._corked: list[bytes] | None = None
         self._discard_left = 0
         self._head_begun = False
@@ -115,7 +114,7 @@ class ServerChannel(Protocol):
             return  # an answer that was finished in the midst of this very loop: the loop goes on by itself
         self._corked = []
         try:
-            while self._reading in (Reading.HEAD, Reading.BODY) and not self._paused & Pause.BODY:
+            while self._reading in (Reading.HEAD, Reading.BODY) and Pause.BODY not in self._paused:
                 event = self._reader.next_event()
                 if event is None:
                     break
@@ -208,23 +207,23 @@ class ServerChannel(Protocol):
         self._pause(Pause.BODY)
 
     def resume_body(self) -> None:
-        if self._paused & Pause.BODY:
+        if Pause.BODY in self._paused:
             self._resume(Pause.BODY)
             self._advance()
 
     def _watch_backlog(self) -> None:
         if self._reading is Reading.DONE and self._reader.buffered > self.limits.backlog:
             self._pause(Pause.BACKLOG)
-        elif self._paused & Pause.BACKLOG:
+        elif Pause.BACKLOG in self._paused:
             self._resume(Pause.BACKLOG)
 
     def _pause(self, why: Pause) -> None:
         if not self._paused:
             self._transport.pauseProducing()
-        self._paused |= why
+        self._paused |= {why}
 
     def _resume(self, why: Pause) -> None:
-        self._paused &= ~why
+        self._paused -= {why}
         if not self._paused and not self.outflow.closed:
             self._transport.resumeProducing()
 
@@ -242,13 +241,12 @@ class ServerChannel(Protocol):
         return [*self.factory.standing_lines(), (b"Connection", b"close")]
 
     def before_answer(self, exchange: Exchange) -> None:
-        """Settle whether the connection goes on: not where a client still waits to be asked for its content."""
+        """Settle whether the connection goes on: not where a client still waits to be asked for content that nobody
+        takes, nor where there is more of it than is read and dropped."""
         request = exchange.request
-        if self._reading is Reading.BODY and request.expect_continue and self._body is None:
-            self.persistent = False
-        if self._reading is Reading.BODY and (request.content_length or 0) > self.limits.discard and self._body is None:
-            self.persistent = False
-        if self.factory.draining:
+        dropped = self._reading is Reading.BODY and self._body is None
+        too_much = (request.content_length or 0) > self.limits.discard
+        if self.factory.draining or (dropped and (request.expect_continue or too_much)):
             self.persistent = False
 
     def write(self, data: bytes) -> None:
@@ -295,7 +293,9 @@ class ServerChannel(Protocol):
         body, self._body = self._body, None
         if body is not None:
             body.lost(None)
-        self._resume(self._paused)
+        if self._paused:
+            self._paused = frozenset()
+            self._transport.resumeProducing()
         self._arm(None)
         self.outflow.drained().addCallbacks(self._linger, lambda cancelled: None)
 

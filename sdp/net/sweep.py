@@ -10,6 +10,7 @@ from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
 
 __all__ = ["Sweep", "Sweepable"]
 
@@ -23,7 +24,12 @@ class Sweepable(Protocol):
 
 
 class Sweep:
-    """Calls ``timed_out()`` on each member whose deadline has passed, then ``after_each`` once a turn."""
+    """Calls ``timed_out()`` on each member whose deadline has passed, then ``after_each`` once a turn.
+
+    What one of them raises is logged: it must not end everybody's time-outs.
+    """
+
+    log = Logger(namespace="sdp.net.sweep")
 
     def __init__(self, clock: IReactorTime, interval: float = 1.0) -> None:
         self.now: Callable[[], float] = clock.seconds
@@ -55,7 +61,8 @@ class Sweep:
     def _turn(self) -> None:
         now = self.now()
         late = [member for member in self._members if member.deadline is not None and now >= member.deadline]
-        for member in late:
-            member.timed_out()
-        for call in self.after_each:
-            call()
+        for call in [*(member.timed_out for member in late), *self.after_each]:
+            try:
+                call()
+            except Exception:
+                self.log.failure("A deadline could not be kept: {call}", call=call)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from sdp.errors import StorageError
 from sdp.stream.log import StreamLog
 from sdp.stream.record import Flag, Record
 
@@ -36,6 +37,7 @@ class Recording(Protocol):
     end: int
     written: int
     durable: int
+    failure: StorageError | None
 
     def append(self, data: bytes, records: list[Record]) -> None: ...
     def finish(self) -> object: ...
@@ -66,7 +68,6 @@ class Epoch:
         self.recording = recording
         self.complete_length: int | None = None
         self.last_arrival: int | None = None
-        self.explicit_random_access = False
 
     @property
     def content_type(self) -> str:
@@ -90,13 +91,17 @@ class Epoch:
         return self.log.start
 
     @property
+    def recorded(self) -> bool:
+        """Whether the disk has all of it, or will have."""
+        return self.recording is not None and self.recording.failure is None
+
+    @property
     def durable_offset(self) -> int | None:
         return None if self.recording is None else self.recording.durable
 
     def begin_body(self, capture_time: int | None, random_access: bool | None) -> None:
         """A body begins at the end of the log; its sender says this of its first record."""
         if random_access is not None:
-            self.explicit_random_access = True
             self.log.forget_implied()
         self.framer.boundary(self.log.end, capture_time, random_access)
 
@@ -110,7 +115,7 @@ class Epoch:
         recording = self.recording
         if recording is not None:
             recording.append(data, records)
-            self.log.hold_from = recording.written
+            self._hold(recording)
         self.log.append(data, records, self.framer.known, now)
 
     def finish(self) -> None:
@@ -126,10 +131,14 @@ class Epoch:
         self.log.finish(records)
 
     def stored(self) -> None:
-        """The disk has more: what it holds may leave the memory."""
+        """The disk has more, or has failed: what it holds, or never will, may leave the memory."""
         if self.recording is not None:
-            self.log.hold_from = self.recording.written
+            self._hold(self.recording)
             self.log.evict()
+
+    def _hold(self, recording: Recording) -> None:
+        """Keep in memory what the disk is going to have. Where it failed there is nothing to wait for."""
+        self.log.hold_from = None if recording.failure is not None else recording.written
 
     def join_point(self) -> Record | None:
         """Return the newest random access point that can still be given, if there is one."""
@@ -183,10 +192,10 @@ class Catalog:
         if before is not None:
             before.finish()
             stream.past[before.id] = before
-            if before.recording is not None:
+            if before.recorded:
                 before.log.window = 0
                 before.stored()
-            unrecorded = [old for old in stream.past.values() if old.recording is None]
+            unrecorded = [old for old in stream.past.values() if not old.recorded]
             for old in unrecorded[: max(len(unrecorded) - self.keep_unrecorded, 0)]:
                 del stream.past[old.id]
         stream.current = epoch

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sdp.container import OpaqueFramer
+from sdp.errors import StorageError
 from sdp.stream.catalog import Catalog, Epoch
 from sdp.stream.log import StreamLog
 from sdp.stream.record import Flag, Record
@@ -15,6 +16,7 @@ class Kept:
 
     def __init__(self) -> None:
         self.start = self.end = self.written = self.durable = 0
+        self.failure: StorageError | None = None
         self.appended: list[tuple[bytes, list[Record]]] = []
         self.finished = 0
 
@@ -49,6 +51,29 @@ def test_what_is_not_written_stays_in_memory_and_what_is_comes_from_the_disk() -
     kept.written = 5
     one.stored()
     assert (one.log.start, one.first_offset) == (5, 0)
+
+
+def test_what_a_failed_disk_will_never_have_does_not_fill_the_memory() -> None:
+    kept = Kept()
+    one = epoch(recording=kept, window=0)
+    kept.written = 3
+    one.append(b"abc", 0)
+    one.append(b"def", 0)
+    assert (one.log.start, one.recorded) == (3, True)
+    kept.failure = StorageError("full")
+    one.stored()
+    assert (one.log.start, one.first_offset, one.recorded) == (6, 6, False)
+    one.append(b"ghi", 0)
+    assert one.log.start == 9
+
+
+def test_a_past_epoch_whose_disk_failed_counts_as_unrecorded() -> None:
+    catalog = Catalog(0)
+    kept = Kept()
+    kept.failure = StorageError("full")
+    for number in range(2):
+        catalog.begin(epoch(identifier=str(number), recording=kept))
+    assert catalog.get("a").past == {}  # type: ignore[union-attr]
 
 
 def test_a_recording_that_stopped_leaves_a_gap_that_is_not_offered() -> None:
