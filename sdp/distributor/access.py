@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Iterable
 from enum import Enum
+from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -42,6 +43,7 @@ def declared_role(request: Request) -> Role | None:
         raise ProtocolError("Connection-Type must be origin, consumer or distributor.") from None
 
 
+@lru_cache(maxsize=4096)
 def is_loopback(address: str) -> bool:
     """Whether an address in text is this machine's own."""
     try:
