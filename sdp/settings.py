@@ -83,7 +83,10 @@ class _Meta:
     metavar: str
 
 
-# --- What texts mean: each raises ValueError with the end of a sentence that begins with the option's name ---
+# --- What texts mean ---
+#
+# Each parser raises ValueError with the end of a sentence whose beginning quotes the text; or ConfigurationError with
+# a whole sentence of its own, where the text is not to be quoted.
 
 
 def text(given: str) -> str:
@@ -269,6 +272,8 @@ def _parse(meta: _Meta, given: str | Sequence[str], where: str) -> Any:
 def _parse_one(meta: _Meta, given: str, where: str) -> Any:
     try:
         return meta.parse(given)
+    except ConfigurationError as error:  # from a parser whose text may hold a secret: it says what may be shown
+        raise ConfigurationError(f"{where}: {error.detail}") from None
     except ValueError as error:
         raise ConfigurationError(f"{where}: {given!r} {error}.") from error
 

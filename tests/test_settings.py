@@ -35,7 +35,7 @@ class Example:
     from_: str = setting(REQUIRED, "What to take.", metavar="URL")
     loop: bool = setting(False, "Begin again.", parse=flag)
     audio: bool = setting(True, "Send no sound.", parse=flag)
-    store: Path | None = setting("none", "Where to keep it.", parse=directory_or_none)  # noqa: RUF009  (read once)
+    store: Path | None = setting("none", "Where to keep it.", parse=directory_or_none)
     idle: float = setting(5.0, "How long to wait.", parse=seconds)
 
 
@@ -150,3 +150,16 @@ def test_the_rows_of_the_docs_page():
     assert rows["idle"].default == "5"
     assert (rows["loop"].option, rows["audio"].option) == ("--loop", "--no-audio")
     assert rows["listen"].repeatable
+
+
+def test_a_parser_that_hides_its_text_is_not_quoted():
+    def hidden(given):
+        raise ConfigurationError("It is not shown.")
+
+    @attrs.frozen(kw_only=True)
+    class Secretive:
+        url: str = setting(REQUIRED, "A URL.", parse=hidden)
+
+    with pytest.raises(ConfigurationError) as caught:
+        load(Secretive, {"url": "s3cret"})
+    assert caught.value.detail == "--url: It is not shown."

@@ -208,9 +208,8 @@ class _Demo:
         for each in streams:
             readers = each.get("consumers") or []
             rate = bits_text(each.get("bit_rate") or 0)
-            say(
-                f"{each['name']}: {each['state']}, {rate}, {len(readers)} readers, most lag {lag_text(readers)}; {facts}"
-            )
+            lag = lag_text(readers)
+            say(f"{each['name']}: {each['state']}, {rate}, {len(readers)} readers, most lag {lag}; {facts}")
 
 
 class _Silent:

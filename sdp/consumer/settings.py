@@ -6,19 +6,10 @@ from pathlib import Path
 
 import attrs
 
-from sdp.errors import ConfigurationError
 from sdp.net.address import Address, parse_stream_address
 from sdp.settings import REQUIRED, optional, path, seconds, setting, size, text
 
 __all__ = ["ConsumerSettings"]
-
-
-def stream_url(given: str) -> Address:
-    """The URL of a stream."""
-    try:
-        return parse_stream_address(given)
-    except ConfigurationError as error:
-        raise ValueError(f"will not do: {error.detail.rstrip('.')}") from None
 
 
 @attrs.frozen(kw_only=True)
@@ -26,7 +17,7 @@ class ConsumerSettings:
     """Keep a gapless copy of a stream, from its first byte to its last."""
 
     from_: Address = setting(
-        REQUIRED, "The stream to copy, such as http://HOST:8080/NAME.", parse=stream_url, metavar="URL"
+        REQUIRED, "The stream to copy, such as http://HOST:8080/NAME.", parse=parse_stream_address, metavar="URL"
     )
     output: str = setting(
         REQUIRED,

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import attrs
 
-from sdp.errors import ConfigurationError
 from sdp.net.address import Address, parse_stream_address
 from sdp.settings import (
     REQUIRED,
@@ -25,14 +24,6 @@ from sdp.settings import (
 )
 
 __all__ = ["OriginSettings"]
-
-
-def stream_url(given: str) -> Address:
-    """The URL of a stream."""
-    try:
-        return parse_stream_address(given)
-    except ConfigurationError as error:
-        raise ValueError(f"will not do: {error.detail.rstrip('.')}") from None
 
 
 def frame_or_seconds(given: str) -> float | None:
@@ -75,7 +66,7 @@ class OriginSettings:
     to: Address = setting(
         REQUIRED,
         "The stream to publish, such as http://HOST:8080/NAME; NAME:SECRET@ before HOST says who publishes.",
-        parse=stream_url,
+        parse=parse_stream_address,
         metavar="URL",
     )
     source: str = setting(
