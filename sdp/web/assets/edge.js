@@ -23,7 +23,7 @@ const YOUNG = 2; // seconds from a run's begin in which a jump disturbs nobody,
 const YOUNG_JUMP = 0.3; // and makes up for this much
 
 const MOST = 0.05; // of the speed, up or down
-const GAIN = 0.2;
+const GAIN = 0.3;
 
 const noLateness = () => new Array(BUCKETS).fill([-Infinity, -Infinity]);
 

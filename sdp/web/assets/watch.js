@@ -195,7 +195,8 @@ function showFigures() {
 }
 
 video.addEventListener("waiting", () => {
-  if (player !== null && !video.seeking && video.currentTime > 0) stalls += 1;
+  // What waits while it finds its place at the beginning is no stall.
+  if (player !== null && !video.seeking && player.kept > 2) stalls += 1;
 });
 
 // -- controls -------------------------------------------------------------------------------------------------------
