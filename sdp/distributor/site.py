@@ -15,12 +15,13 @@ from twisted.python.failure import Failure
 
 from sdp.distributor.access import Access, Role, declared_role
 from sdp.distributor.answers import Answers
-from sdp.distributor.asking import read_ask
+from sdp.distributor.asking import Ask, read_ask
 from sdp.distributor.ingest import Action, FinishBody, Post, PostBody, matches, plan, read_post
 from sdp.distributor.names import Target, parse_target, stream_name
 from sdp.distributor.streams import Streams, no_stream
 from sdp.distributor.views import Views
 from sdp.errors import ProtocolError, Refusal, SDPError
+from sdp.http1.fields import parse_entity_tags
 from sdp.net.exchange import Answer, Body, Exchange
 from sdp.stream.catalog import Epoch
 
@@ -84,7 +85,7 @@ class DistributorSite:
             )
         self._check_method(request.method, VIEW_METHODS if name is None else STREAM_METHODS)
         if request.method == b"OPTIONS":
-            self._options(exchange, VIEW_METHODS if name is None else STREAM_METHODS)
+            self._options(exchange, target, name)
             return None
         self._check_permission(exchange, said, stream=name is not None)
         if view is not None:
@@ -128,8 +129,10 @@ class DistributorSite:
             detail = f"This takes {allow.decode()}."
             raise Refusal(405, "Method not allowed", detail, ((b"Allow", allow),))
 
-    def _options(self, exchange: Exchange, allowed: tuple[bytes, ...]) -> None:
-        lines: Lines = [(b"Allow", b", ".join(allowed))]
+    def _options(self, exchange: Exchange, target: Target, name: str | None) -> None:
+        lines: Lines = [(b"Allow", b", ".join(VIEW_METHODS if name is None else STREAM_METHODS))]
+        if name is not None:
+            lines += self._streams.stream_lines(self._chosen(name, target))
         if self._cors:
             lines += self._cors
             lines.append((b"Access-Control-Allow-Methods", b"GET, HEAD, OPTIONS"))
@@ -182,19 +185,16 @@ class DistributorSite:
 
     def _chosen(self, name: str, target: Target) -> Epoch | None:
         """The epoch that a target speaks of: the current one, or the one that ``?epoch=`` names."""
-        stream = self._streams.catalog.get(name)
-        return None if stream is None else stream.epoch(target.query.get("epoch"))
+        return self._streams.find(name, target.query.get("epoch"))
 
-    async def _get(self, exchange: Exchange, name: str, target: Target, ask: Any) -> None:
+    async def _get(self, exchange: Exchange, name: str, target: Target, ask: Ask) -> None:
         epoch = self._chosen(name, target)
+        if epoch is None and ask.tags is not None:
+            raise Refusal(412, "No such epoch", "If-Match names an epoch, and there is none. Ask without it.")
         empty = epoch is None or (epoch.log.known == 0 and not epoch.ended)
         if empty and ask.wait is not None and "epoch" not in target.query and exchange.request.method == b"GET":
-            if epoch is None and ask.tags is not None:
-                raise Refusal(412, "No such epoch", "If-Match names an epoch, and there is none.")
             epoch = await self._streams.first_record(name, ask.wait)
         if epoch is None:
-            if ask.tags is not None and not matches(ask.tags, None):
-                raise Refusal(412, "No such epoch", "If-Match names an epoch, and there is none. Ask without it.")
             raise no_stream(name)
         await self._answers.answer(exchange, epoch, ask)
 
@@ -205,6 +205,7 @@ class DistributorSite:
         epoch = streams.current(name)
         what = plan(post, epoch, held=streams.held_by_another(epoch, channel))
         if what.action is Action.FINISH:
+            exchange.send_continue()
             return FinishBody(exchange, lambda: self._finish(exchange, name, post))
         if what.action is Action.BEGIN:
             streams.check_record_size(post, None)
@@ -231,5 +232,8 @@ class DistributorSite:
         exchange.respond(204, streams.stream_lines(epoch))
 
     async def _delete(self, exchange: Exchange, name: str) -> None:
+        tags = exchange.request.headers.combined(b"if-match")
+        if tags is not None and not matches(parse_entity_tags(tags), self._streams.current(name)):
+            raise Refusal(412, "Another epoch", "If-Match names an epoch that is not current. Ask with HEAD.")
         await self._streams.remove(name)
         exchange.respond(204, self._streams.stream_lines(None))

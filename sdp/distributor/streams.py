@@ -43,12 +43,23 @@ class Live:
     epoch: Epoch
     fanout: Fanout
     holder: ServerChannel | None = None
-    posting: bool = False
     ordinary: bool = False
     ending: IDelayedCall | None = None
     waiting_for_room: list[Callable[[], None]] = attrs.Factory(list)
     deliveries: set[Any] = attrs.Factory(set)
     history: list[tuple[float, int]] = attrs.Factory(list)
+
+    def take(self, channel: ServerChannel) -> None:
+        """``channel`` is the epoch's Origin from now on, until it closes or :meth:`let_go` is called."""
+        self.let_go()
+        self.holder = channel
+        channel.on_closed.add(self.let_go)
+
+    def let_go(self) -> None:
+        """Nobody is the epoch's Origin."""
+        if self.holder is not None:
+            self.holder.on_closed.discard(self.let_go)
+            self.holder = None
 
 
 class Streams:
@@ -84,12 +95,18 @@ class Streams:
     def current(self, name: str) -> Epoch | None:
         return self.catalog.current(name)
 
-    def live(self, epoch: Epoch) -> Live:
-        """What is kept about ``epoch``."""
-        return self._live[epoch.id]
+    def find(self, name: str, identifier: str | None) -> Epoch | None:
+        """Return the epoch of that identifier, or the current one for None, as long as it is kept."""
+        stream = self.catalog.get(name)
+        return None if stream is None else stream.epoch(identifier)
 
-    def all_live(self) -> list[Live]:
-        return list(self._live.values())
+    def live(self, epoch: Epoch) -> Live:
+        """What is kept about ``epoch``.
+
+        Who still holds an epoch that has been forgotten meanwhile finds that nobody posts to it or stands at it.
+        """
+        live = self._live.get(epoch.id)
+        return live if live is not None else Live(epoch, Fanout(epoch, self.counters))
 
     def stream_lines(self, epoch: Epoch | None) -> list[tuple[bytes, bytes]]:
         """The field lines of every answer about a stream: where its log ends, and whose offsets these are."""
@@ -193,9 +210,10 @@ class Streams:
         return self._enter(epoch, ordinary=ordinary)
 
     def _enter(self, epoch: Epoch, *, ordinary: bool) -> Epoch:
-        before = self.current(epoch.name)
-        if before is not None:
-            self._cancel_ending(self.live(before))
+        stream = self.catalog.get(epoch.name)
+        before = [] if stream is None else stream.epochs
+        for past in before:
+            self._cancel_ending(self.live(past))
         live = Live(epoch, Fanout(epoch, self.counters), ordinary=ordinary)
         self._live[epoch.id] = live
         recording = cast(Any, epoch.recording)
@@ -203,16 +221,10 @@ class Streams:
             recording.on_change = lambda: self._disk_changed(live)
         epoch.log.listeners.append(lambda: self._wake(epoch.name))
         self.catalog.begin(epoch)
-        self._forget_past(epoch.name)
+        for past in before:
+            if self.find(epoch.name, past.id) is None:
+                del self._live[past.id]
         return epoch
-
-    def _forget_past(self, name: str) -> None:
-        """Drop what belongs to epochs that the catalog no longer keeps."""
-        stream = self.catalog.get(name)
-        assert stream is not None
-        for identifier, live in list(self._live.items()):
-            if live.epoch.name == name and stream.epoch(identifier) is not live.epoch:
-                del self._live[identifier]
 
     async def recover(self) -> None:
         """Take up what the store holds: each recording is an epoch again, at the end that was recovered."""
@@ -236,29 +248,19 @@ class Streams:
         live, channel = self.live(epoch), exchange.channel
         holder = live.holder
         self._cancel_ending(live)
-        live.posting = True
-        if holder is channel:
-            return
-        live.holder = channel
-        channel.on_closed.append(lambda: self._holder_closed(live, channel))
-        if holder is not None:
+        live.take(channel)
+        if holder is not None and holder is not channel:
             self.log.info("{name}: another Origin has taken over", name=epoch.name)
             holder.close_now()
 
     def released(self, exchange: Exchange, epoch: Epoch, *, broken: bool) -> None:
-        live = self.live(epoch)
-        if live.holder is not exchange.channel:
-            return
-        live.posting = False
-        if exchange.channel.role is None:
-            live.holder = None
+        live = self._live.get(epoch.id)
+        if live is None or live.holder is not exchange.channel:
+            return  # the stream was removed, or another Origin has taken over
+        if exchange.channel.role is None or epoch.ended:
+            live.let_go()
         if broken and live.ordinary and not epoch.ended and live.ending is None:
             live.ending = self._clock.callLater(self.settings.publisher_timeout, self._end_broken, live)
-
-    def _holder_closed(self, live: Live, channel: ServerChannel) -> None:
-        if live.holder is channel:
-            live.holder = None
-            live.posting = False
 
     def _end_broken(self, live: Live) -> None:
         live.ending = None
@@ -322,7 +324,7 @@ class Streams:
             await removing
 
     def _forget(self, stream: Stream) -> None:
-        for epoch in [*stream.past.values(), *([stream.current] if stream.current else [])]:
+        for epoch in stream.epochs:
             live = self._live.pop(epoch.id, None)
             if live is not None:
                 self._cancel_ending(live)

@@ -61,7 +61,8 @@ class ServerChannel(Protocol):
         self.requests_left = factory.limits.requests
         self.deadline: float | None = None
         self.peer = ""
-        self.on_closed: list[Callable[[], None]] = []
+        self.on_closed: set[Callable[[], None]] = set()
+        """Called once, in no order, when the connection is lost."""
         self._reader = RequestReader(factory.limits.message)
         self._reading = Reading.HEAD
         self._exchange: Exchange | None = None
@@ -102,8 +103,7 @@ class ServerChannel(Protocol):
         if self._exchange is not None and self._exchange.on_lost is not None:
             self._exchange.on_lost()
         self.outflow.close()
-        closed, self.on_closed = self.on_closed, []
-        for call in closed:
+        for call in tuple(self.on_closed):
             call()
 
     # -- reading -----------------------------------------------------------------------------------------------

@@ -154,6 +154,11 @@ class Stream:
         self.current: Epoch | None = None
         self.past: dict[str, Epoch] = {}
 
+    @property
+    def epochs(self) -> list[Epoch]:
+        """All that are kept, oldest first."""
+        return [*self.past.values(), *([] if self.current is None else [self.current])]
+
     def epoch(self, identifier: str | None) -> Epoch | None:
         """Return the epoch of that identifier, or the current one for None."""
         if identifier is None or (self.current is not None and self.current.id == identifier):
