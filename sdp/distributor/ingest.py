@@ -21,6 +21,7 @@ from sdp.http1 import Request
 from sdp.http1.fields import ANY, parse_boolean, parse_digits, parse_entity_tags
 from sdp.http1.ranges import MAX_LAST, ContentRange, parse_content_range
 from sdp.net.exchange import Answer, Exchange
+from sdp.net.server import ServerChannel
 from sdp.stream.catalog import Epoch
 
 __all__ = ["Action", "FinishBody", "Ingest", "Plan", "Post", "PostBody", "plan", "read_post"]
@@ -211,6 +212,12 @@ class Ingest(Protocol):
     def when_room(self, epoch: Epoch, call: Callable[[], None]) -> bool:
         """Whether the disk can take more now; if not, ``call`` is called when it can."""
 
+    def current(self, name: str) -> Epoch | None:
+        """The epoch that ``name`` stands for now."""
+
+    def held_by_another(self, epoch: Epoch | None, channel: ServerChannel) -> bool:
+        """Whether a connection other than ``channel`` is the epoch's Origin."""
+
     def disk_failure(self, epoch: Epoch) -> StorageError | None:
         """Why a post has to be refused, where the store is required and fails."""
 
@@ -231,7 +238,6 @@ class PostBody:
         self._post = post
         self._plan = what
         self._end = what.end
-        self._compare_end = epoch.end
         self._accepted = False
         self._waiting: bytes | None = None
         self._comparing: Deferred[None] | None = None
@@ -256,7 +262,11 @@ class PostBody:
         excess = self._end is not None and self.position + len(data) > self._end
         if excess and self._end is not None:
             data = data[: self._end - self.position]
-        if self.position < self._compare_end:
+        self._take(data, excess)
+
+    def _take(self, data: bytes, excess: bool) -> None:
+        # Until this POST is accepted another may append: the overlap reaches to where the log ends by now.
+        if data and not self._accepted and self.position < self.epoch.end:
             self._compare(data, excess)
         else:
             self._append(data)
@@ -265,15 +275,7 @@ class PostBody:
 
     def _append(self, data: bytes) -> None:
         epoch = self.epoch
-        if self.exchange.answer is not Answer.NONE or not data:
-            return
-        if not self._accepted:
-            if self._plan.action is Action.COMPARE:
-                self._refuse(_conflict(f"The epoch has ended at {epoch.end}.", (unsatisfied(epoch.end),)))
-                return
-            self._accept()
-        if epoch.ended:
-            self._refuse(_conflict("The epoch was ended meanwhile.", (unsatisfied(epoch.end),)))
+        if self.exchange.answer is not Answer.NONE or not data or not self._may_append():
             return
         room = None if self.epoch.complete_length is None else self.epoch.complete_length - epoch.end
         if room is not None and len(data) > room:
@@ -281,6 +283,29 @@ class PostBody:
             self._refuse(_conflict(f"The complete length was said to be {self.epoch.complete_length}."))
             return
         self._append_allowed(data)
+
+    def _may_append(self) -> bool:
+        """Whether the epoch takes this POST, whose connection is its Origin then; else the POST is refused."""
+        epoch = self.epoch
+        if self._is_removed():
+            return False
+        if epoch.ended:
+            self._refuse(_conflict(f"The epoch has ended at {epoch.end}.", (unsatisfied(epoch.end),)))
+            return False
+        if self._accepted:
+            return True
+        if self._post.tags is None and self._ingest.held_by_another(epoch, self.exchange.channel):
+            self._refuse(_conflict("Another connection has become this stream's Origin meanwhile."))
+            return False
+        self._accept()
+        return True
+
+    def _is_removed(self) -> bool:
+        """Whether the epoch is no longer the current one; the POST is refused then."""
+        if self._ingest.current(self.epoch.name) is self.epoch:
+            return False
+        self._refuse(_conflict("The epoch was removed meanwhile. Ask with HEAD, begin anew."))
+        return True
 
     def _append_allowed(self, data: bytes) -> None:
         self.position += len(data)
@@ -300,7 +325,7 @@ class PostBody:
 
     def _compare(self, data: bytes, excess: bool) -> None:
         """Compare as much as is held in memory at once; where the disk has it, the content waits."""
-        split = min(self._compare_end - self.position, len(data))
+        split = min(self.epoch.end - self.position, len(data))
         overlap, rest = data[:split], data[split:]
         if self.position >= self.epoch.log.start:
             held = b"".join(self.epoch.log.read(self.position, len(overlap)))
@@ -328,7 +353,12 @@ class PostBody:
             at += len(held)
         self._comparing = None
         self._compared(equal, overlap, rest, excess)
-        self.exchange.channel.resume_body()
+        # The rest may be overlap as well, where the log has grown meanwhile.
+        if not self._is_comparing():
+            self.exchange.channel.resume_body()
+
+    def _is_comparing(self) -> bool:
+        return self._comparing is not None and not self._comparing.called
 
     def _compared(self, equal: bool, overlap: bytes, rest: bytes, excess: bool) -> None:
         if self.exchange.answer is not Answer.NONE:
@@ -338,9 +368,7 @@ class PostBody:
             self._refuse(_conflict(f"The bytes from {self.position} on differ from those that are held.", lines))
             return
         self.position += len(overlap)
-        self._append(rest)
-        if excess:
-            self._refuse_excess()
+        self._take(rest, excess)
 
     # -- the end -----------------------------------------------------------------------------------------------
 
@@ -352,8 +380,11 @@ class PostBody:
             self.exchange.channel.persistent = False
             self._refuse(ProtocolError(f"The content is shorter than its Content-Range: it ended at {self.position}."))
             return
-        if not self._accepted and self._plan.action is not Action.COMPARE:
-            self._accept()
+        if self._is_removed():
+            return
+        compared = not self._accepted and self.epoch.ended
+        if not compared and not self._accepted and not self._may_append():
+            return
         failure = self._ingest.disk_failure(self.epoch)
         if failure is not None:
             self._refuse(failure)
@@ -363,7 +394,7 @@ class PostBody:
             epoch.finish()
         self._release(broken=False)
         lines = self._ingest.stream_lines(epoch)
-        if self._plan.action is Action.COMPARE:
+        if compared:
             lines.append(unsatisfied(epoch.end))
         self.exchange.respond(201 if self._plan.action is Action.BEGIN else 204, lines)
 
