@@ -12,10 +12,11 @@ import attrs
 
 from sdp.distributor.fanout import Counters, Fanout
 from sdp.distributor.forms import Form
-from sdp.distributor.reading import initialization, record_start
+from sdp.distributor.reading import initialization, next_record
 from sdp.errors import Refusal
 from sdp.net.exchange import Answer, Exchange
 from sdp.stream.catalog import Epoch
+from sdp.stream.record import Record
 
 __all__ = ["Delivery", "LagLimits", "OnLag", "send_interval"]
 
@@ -97,7 +98,7 @@ class Delivery:
             try:
                 block, self.offset = await self.form.encode_from(self.epoch, self.offset, stop)
             except Refusal:
-                return self._lost_place()
+                return await self._lost_place()
             self._counters.bytes_sent += len(block)
             await self._write(block)
         elif log.finished:
@@ -117,23 +118,31 @@ class Delivery:
         if self._on_lag is OnLag.STAY or not self._lags(available):
             return available
         target = self.epoch.join_point()
-        if target is None or target.offset <= self.offset:
+        if target is None or target.offset <= self.offset or self.offset < self.epoch.first_offset:
             return available
-        if self.offset >= self.epoch.first_offset and not await record_start(self.epoch, self.offset):
+        boundary = await next_record(self.epoch, self.offset)
+        if boundary != self.offset:
             # What has begun is completed first: a container cannot go on in the midst of a record.
-            following = self.epoch.log.next_record(self.offset)
-            return available if following is None else min(following.offset, available)
-        self._counters.jumps += 1
-        self.jumps += 1
+            return available if boundary is None else min(boundary, available)
         if self._on_lag is OnLag.END:
+            self._count_jump()
             return self.offset
+        await self._jump(target)
+        return self.form.available(self.epoch.log)
+
+    async def _jump(self, target: Record) -> None:
+        """Go on at a random access point, with the initialization segment before it where that is another one."""
+        self._count_jump()
         self.offset = target.offset
         before = await initialization(self.epoch, self.offset)
         if before is not None and before[0].offset not in (self._sent_initialization, self.offset):
             record, data = before
             self._sent_initialization = record.offset
             await self._write(self.form.encode_bytes(record.offset, data, record))
-        return self.form.available(self.epoch.log)
+
+    def _count_jump(self) -> None:
+        self.jumps += 1
+        self._counters.jumps += 1
 
     def _lags(self, available: int) -> bool:
         if available - self.offset > self._limits.size:
@@ -141,12 +150,17 @@ class Delivery:
         arrival = self.epoch.log.arrival(self.offset)
         return arrival is not None and self._now() - arrival > self._limits.age * 1e6
 
-    def _lost_place(self) -> bool:
-        """The bytes at the place are held no longer. Return whether the answer goes on (always by a jump)."""
-        if self._on_lag is OnLag.JUMP and self.epoch.join_point() is not None and self.form.tells_offsets:
-            self.offset = self.epoch.join_point().offset  # type: ignore[union-attr]  # just checked
-            self.jumps += 1
-            self._counters.jumps += 1
+    async def _lost_place(self) -> bool:
+        """The bytes at the place are held no longer. Return whether the answer goes on: by a jump, where the form tells
+        of it; else what was begun cannot be completed, and the connection closes."""
+        target = self.epoch.join_point()
+        if (
+            self._on_lag is OnLag.JUMP
+            and self.form.tells_offsets
+            and target is not None
+            and target.offset > self.offset
+        ):
+            await self._jump(target)
             return True
         self.exchange.abort()
         return False

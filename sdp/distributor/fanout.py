@@ -38,13 +38,15 @@ class Consumer(Protocol):
 
 
 class _Edge:
-    """The consumers of one wire form that have all that there is up to ``offset``."""
+    """The consumers of one wire form that have all that there is up to ``offset``; ``ahead`` are those who have more:
+    bytes whose place in a record is not known yet."""
 
-    __slots__ = ("form", "members", "offset", "turn")
+    __slots__ = ("ahead", "form", "members", "offset", "turn")
 
     def __init__(self, form: Form) -> None:
         self.form = form
         self.members: list[_Place] = []
+        self.ahead: list[_Place] = []
         self.offset = 0
         self.turn = 0
 
@@ -62,8 +64,9 @@ class _Place:
         self.left: Deferred[None] = Deferred(self._cancelled)
 
     def _cancelled(self, deferred: Deferred[None]) -> None:
-        if self in self.edge.members:
-            self.edge.members.remove(self)
+        for places in (self.edge.members, self.edge.ahead):
+            if self in places:
+                places.remove(self)
 
 
 class Fanout:
@@ -76,13 +79,14 @@ class Fanout:
         epoch.log.listeners.append(self._appended)
 
     def __len__(self) -> int:
-        return sum(len(edge.members) for edge in self._edges.values())
+        return sum(len(edge.members) + len(edge.ahead) for edge in self._edges.values())
 
     def stand(self, consumer: Consumer, form: Form) -> Deferred[None]:
-        """Put a consumer, whose ``offset`` is all that there is, at the edge.
+        """Put a consumer, whose ``offset`` is all that there is (or more than its form can give yet), at the edge.
 
         Returns a Deferred that fires (None) with ``consumer.offset`` set when it no longer stands there: it could
-        not take all of a run (the rest is in its outflow), or the log is finished. Cancel it to leave.
+        not take all of a run (the rest is in its outflow), there is more than it is ahead by, or the log is finished.
+        Cancel it to leave.
         """
         log = self.epoch.log
         if consumer.outflow.closed:
@@ -94,15 +98,17 @@ class Fanout:
             edge = self._edges[form] = _Edge(form)
         if not edge.members:
             edge.offset = form.available(log)
-        if consumer.offset != edge.offset:
+        if consumer.offset < edge.offset:
             return succeed(None)
         place = _Place(consumer, edge)
-        edge.members.append(place)
+        (edge.members if consumer.offset == edge.offset else edge.ahead).append(place)
         return place.left
 
     def _appended(self) -> None:
         log = self.epoch.log
-        for edge in self._edges.values():
+        for edge in tuple(self._edges.values()):
+            if edge.ahead:
+                self._pass(edge, edge.form.available(log))
             if edge.members:
                 available = edge.form.available(log)
                 if available > edge.offset:
@@ -139,8 +145,18 @@ class Fanout:
         gone = set(leaving)
         edge.members = [place for place in edge.members if place not in gone]
         for place in leaving:
-            place.consumer.offset = edge.offset
-            place.left.callback(None)
+            # Whoever leaves may do anything, and so end another's connection.
+            if not place.left.called:
+                place.consumer.offset = edge.offset
+                place.left.callback(None)
+
+    def _pass(self, edge: _Edge, available: int) -> None:
+        """Let those go on who are ahead by no more than there is now."""
+        passed = [place for place in edge.ahead if place.consumer.offset <= available or self.epoch.log.finished]
+        edge.ahead = [place for place in edge.ahead if place not in passed]
+        for place in passed:
+            if not place.left.called:
+                place.left.callback(None)
 
     def places(self) -> dict[int, int]:
         """The edge's offset by the id of each consumer that stands there."""

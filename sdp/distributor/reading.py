@@ -57,16 +57,16 @@ async def read_spans(epoch: Epoch, offset: int, limit: int = BLOCK, end: int | N
     ]
 
 
-async def record_start(epoch: Epoch, offset: int) -> bool:
-    """Whether a record begins at ``offset`` (or all that is known ends there)."""
+async def next_record(epoch: Epoch, offset: int) -> int | None:
+    """Return the first offset, from ``offset`` on, at which a record is known to begin; None where none is yet."""
     log = epoch.log
-    if offset >= log.known:
-        return True
-    if offset >= log.start:
-        record = log.record_at(offset)
-        return record is not None and record.offset == offset
-    reading: Deferred[list[Record]] = cast(Any, epoch.recording).records(offset, offset + 1, 1)
-    return any(record.offset == offset for record in await reading)
+    if offset < log.start:
+        reading: Deferred[list[Record]] = cast(Any, epoch.recording).records(offset, log.start, 2)
+        for record in await reading:
+            if record.offset >= offset:
+                return record.offset
+    following = log.next_record(offset)
+    return None if following is None else following.offset
 
 
 async def initialization(epoch: Epoch, before: int) -> tuple[Record, bytes] | None:
