@@ -25,9 +25,23 @@ from sdp.stream.record import Record
 __all__ = ["Answers"]
 
 Lines = list[tuple[bytes, bytes]]
+Initialization = tuple[Record, bytes]
 
 POLL_LIMIT = 8 * 1024 * 1024
 """The most that one long poll's multipart answer carries, in bytes; the next request gets what follows."""
+
+
+def _adjoins(before: Initialization, start: int) -> bool:
+    """Whether an initialization segment ends where the rest begins: then one range can name both."""
+    record, data = before
+    return record.offset + len(data) == start
+
+
+def _respond_alone(exchange: Exchange, lines: Lines, before: Initialization) -> None:
+    """Answer with the initialization segment alone: what follows does not follow on, so the consumer asks again."""
+    record, data = before
+    content_range = format_content_range(record.offset, record.offset + len(data) - 1, None)
+    exchange.respond(206, [*lines, (b"Content-Range", content_range)], data)
 
 
 class Answers:
@@ -107,9 +121,7 @@ class Answers:
 
     # -- by what the consumer has ------------------------------------------------------------------------------
 
-    async def _start(
-        self, epoch: Epoch, possessed: list[Interval]
-    ) -> tuple[int, tuple[Record, bytes] | None, int | None]:
+    async def _start(self, epoch: Epoch, possessed: list[Interval]) -> tuple[int, Initialization | None, int | None]:
         """Return where a consumer begins, the initialization segment it lacks, and the offset of the one it has."""
         joining = await initialization(epoch, join_point(epoch))
         interval = None if joining is None else (joining[0].offset, joining[0].offset + len(joining[1]))
@@ -130,18 +142,13 @@ class Answers:
             await self._deliver(exchange, epoch, self._parts, framing, start, before, OnLag.JUMP, held)
             return
         lines = self._lines(epoch, live=True)
-        if before is not None:
-            record, data = before
-            if record.offset + len(data) != start:
-                lines.append(
-                    (b"Content-Range", format_content_range(record.offset, record.offset + len(data) - 1, None))
-                )
-                exchange.respond(206, lines, data)
-                return
-            start = record.offset
-        lines.append((b"Content-Range", format_content_range(start, MAX_LAST, None)))
+        if before is not None and not _adjoins(before, start):
+            _respond_alone(exchange, lines, before)
+            return
+        first = start if before is None else before[0].offset
+        lines.append((b"Content-Range", format_content_range(first, MAX_LAST, None)))
         framing = exchange.start(206, lines, None)
-        await self._deliver(exchange, epoch, self._raw, framing, start, None, OnLag.END, held)
+        await self._deliver(exchange, epoch, self._raw, framing, start, before, OnLag.END, held)
 
     async def _deliver(
         self,
@@ -150,7 +157,7 @@ class Answers:
         forms: dict[bool, Raw] | dict[bool, Parts],
         framing: Framing,
         start: int,
-        before: tuple[Record, bytes] | None,
+        before: Initialization | None,
         on_lag: OnLag,
         held: int | None = None,
     ) -> None:
@@ -207,16 +214,16 @@ class Answers:
                 blocks.append(block)
             exchange.respond(206, lines, b"".join([*blocks, forms.closing()]))
             return
-        if before is not None:
-            record, data = before
-            if record.offset + len(data) != start:
-                lines.append(
-                    (b"Content-Range", format_content_range(record.offset, record.offset + len(data) - 1, None))
-                )
-                exchange.respond(206, lines, data)
-                return
-            start = record.offset
-        await self._interval(exchange, epoch, lines, start, end, None)
+        if before is None:
+            await self._interval(exchange, epoch, lines, start, end, None)
+        elif not _adjoins(before, start):
+            _respond_alone(exchange, lines, before)
+        else:
+            first, data = before[0].offset, before[1]
+            lines.append((b"Content-Range", format_content_range(first, end - 1, None)))
+            exchange.start(206, lines, end - first)
+            exchange.channel.outflow.write(data)
+            await self._send(exchange, epoch, start, end)
 
     async def _lacking(self, exchange: Exchange, epoch: Epoch, ask: Ask, possessed: list[Interval]) -> None:
         """What somebody lacks of an ended epoch, in ascending order."""
