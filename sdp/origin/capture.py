@@ -54,6 +54,8 @@ class Capture:
         self.on_change: Callable[[], None] = lambda: None
         self.failure: StorageError | None = None
         """Why there is no recording any more."""
+        self.taken = 0
+        """Bytes that the source has given, in all epochs."""
         self.dropped = 0
         """Records that were dropped because a new epoch waited for a random access point."""
         self._window = window
@@ -73,6 +75,7 @@ class Capture:
 
     def take(self, data: bytes, flags: Flag, capture_time: int | None, now: int) -> None:
         """One whole record from the source; ``now`` in microseconds."""
+        self.taken += len(data)
         if self._waits_for_random_access:
             if flags & Flag.INITIALIZATION:
                 self._initialization = (Record(0, flags, capture_time, now), data)

@@ -114,6 +114,8 @@ class Poster:
                 if self._has_room(client):
                     await self._post_next(client)
                     continue
+            elif log.finished and not log.end:
+                raise self._nothing_left()
             elif log.finished and self.acknowledged >= log.end:
                 await self._end_epoch(client, log.end, by_name=True)
                 self._tell.info("Delivered: {end} bytes, epoch {epoch}.", end=log.end, epoch=self._epoch_text())
@@ -199,12 +201,6 @@ class Poster:
 
     def _begin_anew(self) -> None:
         self.capture.begin_anew(self._now())
-        log = self.capture.log
-        if log.finished and not log.end:
-            raise LocalError(
-                "The source has ended, and what could still be played of it has left the memory before the"
-                " Distributor took it; give the Origin a --store, or more --memory."
-            )
         self._forget_epoch()
         self.on_acknowledged()
 
@@ -216,7 +212,6 @@ class Poster:
         answer = await client.fetch(b"POST", self._target, lines, b"")
         if answer.status >= 300:
             raise self._refused(answer)
-        self._attempts.backoff.succeeded()
 
     # -- posting -----------------------------------------------------------------------------------------------
 
@@ -310,6 +305,15 @@ class Poster:
         if answer.status in _FOR_EVER:
             return Refusal(answer.status, "Refused", f"The Distributor refuses the stream: {said}.")
         return TryAgain(f"The Distributor does not take the stream now: {said}.", status=answer.status)
+
+    def _nothing_left(self) -> SDPError:
+        """Why a source that has ended has nothing to deliver."""
+        if not self.capture.taken:
+            return LocalError("The source has ended without giving anything.")
+        return LocalError(
+            "The source has ended, and what could still be played of it has left the memory before the"
+            " Distributor took it; give the Origin a --store, or more --memory."
+        )
 
     def _epoch_text(self) -> str:
         return _text(self.epoch) if self.epoch is not None else "?"

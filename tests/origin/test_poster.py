@@ -378,6 +378,33 @@ def test_a_finite_source_is_delivered_and_its_epoch_ended():
     assert rig.received == rig.captured()
 
 
+def test_a_source_that_gives_nothing():
+    rig = Rig()
+    rig.start()
+    rig.capture.finish()
+    rig.settle()
+    assert isinstance(rig.results[0], LocalError)
+    assert "without giving anything" in rig.results[0].detail
+
+
+def test_a_source_of_which_nothing_is_left_when_it_ends():
+    rig = Rig(window=1500)
+    rig.take(2)
+    rig.start()
+    rig.peer.cut()
+    rig.peer.up = False
+    rig.take(20, every=1000)
+    rig.peer.up = True
+    rig.settle(10)
+    asked = len(rig.peer.log)
+    rig.settle(20)
+    assert len(rig.peer.log) == asked
+    rig.capture.finish()
+    rig.settle(1)
+    assert isinstance(rig.results[0], LocalError)
+    assert "--store" in rig.results[0].detail
+
+
 def test_the_end_is_said_again_where_its_answer_was_lost():
     rig = Rig()
     rig.start()
