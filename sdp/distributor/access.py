@@ -120,14 +120,16 @@ class Access:
         if peer not in self._proxies:
             return None
         try:
-            chain = parse_forwarded(forwarded) if forwarded else parse_x_forwarded_for(x_forwarded)
+            chains = [parse_forwarded(forwarded), parse_x_forwarded_for(x_forwarded)]
         except ProtocolError:
             return None
-        # The last entry that no proxy of ours has added is the nearest one that can be believed.
-        for address in reversed(chain):
-            if address not in self._proxies:
-                return address
-        return chain[0] if chain else None
+        # A proxy writes one of the fields, and may pass on the other as its client has made it up: both must agree.
+        nearest = {self._nearest(chain) for chain in chains if chain}
+        return nearest.pop() if len(nearest) == 1 else None
+
+    def _nearest(self, chain: list[str]) -> str:
+        """The last entry that no proxy of ours has added: the nearest one that can be believed."""
+        return next((address for address in reversed(chain) if address not in self._proxies), chain[0])
 
     def check_publish(self, peer: str, request: Request) -> None:
         """Raise the Refusal (401) of a POST, PUT or DELETE that may not be."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from sdp.container import framer_for
 from sdp.distributor.reading import BLOCK
+from sdp.errors import StorageError
 from sdp.stream.catalog import Epoch
 from sdp.stream.log import StreamLog
 from sdp.stream.record import Flag, Record
@@ -16,7 +17,8 @@ UNDECLARED = "application/octet-stream"
 
 
 async def restore(recording: Any, memory: int, now: int) -> Epoch:
-    """Return the epoch of an IRecording, with its log at the end that was recovered.
+    """Return the epoch of an IRecording, with its log at the end that was recovered. StorageError where it cannot be
+    read.
 
     An open epoch's framer is fed again from a record's start, so that it knows in the midst of what the log ends.
     ``memory`` is the log's window in bytes; ``now`` is in microseconds.
@@ -44,7 +46,7 @@ async def restore(recording: Any, memory: int, now: int) -> Epoch:
         log.restore(*before)
     log.hold_from = recording.written
     while log.end < recording.end:
-        data: bytes = await recording.read(log.end, BLOCK)
+        data = await _read(recording, log.end, BLOCK)
         stored: list[Record] = await recording.records(log.end, log.end + len(data))
         found = {record.offset: record for record in framer.feed(data, now)}
         found.update((record.offset, record) for record in stored if record.offset >= log.end)
@@ -76,5 +78,13 @@ async def _initialization(recording: Any, before: int) -> tuple[Record, bytes] |
     end = min([each.offset for each in around if each.offset > record.offset] or [before])
     data = b""
     while record.offset + len(data) < end:
-        data += await recording.read(record.offset + len(data), end - record.offset - len(data))
+        data += await _read(recording, record.offset + len(data), end - record.offset - len(data))
     return record, data
+
+
+async def _read(recording: Any, offset: int, length: int) -> bytes:
+    """Bytes that the recording has said it holds."""
+    data: bytes = await recording.read(offset, length)
+    if not data:
+        raise StorageError(f"{recording.name}: the recording is shorter than it says; restore it from a copy.")
+    return data

@@ -232,7 +232,11 @@ class Streams:
             return
         recovering: Deferred[list[Any]] = self.store.recover()
         for recording in await recovering:
-            epoch = await restore(recording, self.settings.memory, self.now())
+            try:
+                epoch = await restore(recording, self.settings.memory, self.now())
+            except StorageError as error:
+                self.log.error("{name} is left out: {detail}", name=recording.name, detail=error.detail)
+                continue
             self._enter(epoch, ordinary=False)
 
     # -- Ingest ------------------------------------------------------------------------------------------------
