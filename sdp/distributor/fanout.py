@@ -138,7 +138,7 @@ class Fanout:
         if behind:
             counters.left_edge += len(behind)
             for place, sent in behind:
-                place.outflow.write(run[sent:])
+                place.outflow.put_back(run, sent)
             self._leave(edge, [place for place, _ in behind])
 
     def _leave(self, edge: _Edge, leaving: list[_Place]) -> None:

@@ -6,6 +6,7 @@ that doubles the cost of a record. While its buffer is empty the socket can take
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,11 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.internet.tcp import Connection
 from zope.interface import implementer
 
-__all__ = ["Outflow"]
+__all__ = ["PIECE", "Outflow"]
+
+PIECE = 64 * 1024
+"""What the transport's buffer is given at a time, in bytes. The rest waits as views of what was written, which many
+connections share; and each piece that has gone shows that the peer takes something."""
 
 
 @implementer(IPushProducer)
@@ -23,15 +28,16 @@ class Outflow:
 
     ``send(data)`` is the raw step for the fan-out's loop: it returns how many bytes were taken, or raises
     BlockingIOError, and may be called only while ``paused`` is False; whoever calls it gives what was not taken to
-    :meth:`write` at once. ``taken_at`` is when the peer was last seen to take something (the clock's seconds).
+    :meth:`put_back` at once. ``taken_at`` is when the peer was last seen to take something (the clock's seconds).
     """
 
-    __slots__ = ("_clock", "_transport", "_waiting", "closed", "direct", "paused", "send", "taken_at")
+    __slots__ = ("_clock", "_rest", "_transport", "_waiting", "closed", "direct", "paused", "send", "taken_at")
 
     def __init__(self, transport: Any, clock: Callable[[], float]) -> None:
         self._transport = transport
         self._clock = clock
         self._waiting: list[Deferred[None]] = []
+        self._rest: deque[memoryview] = deque()
         self.paused = False
         self.closed = False
         self.taken_at = clock()
@@ -57,19 +63,40 @@ class Outflow:
         :meth:`drained` tells when."""
         if self.closed:
             return False
+        sent = 0
         if not self.paused:
             try:
                 sent = self.send(data)
             except OSError:
                 # Also where the connection is broken: the transport meets the same error and tells the protocol.
                 sent = 0
-            if sent == len(data):
-                return not self.paused
-            data = data[sent:]
-        if self.direct:
-            self.pauseProducing()
-        self._transport.write(data)
+        if sent < len(data):
+            self.put_back(data, sent)
         return not self.paused
+
+    def put_back(self, data: bytes, sent: int) -> None:
+        """Send what ``send(data)`` has not taken, after ``sent`` bytes of it."""
+        if self.closed:
+            return
+        if not self.direct:
+            self._transport.write(data[sent:])
+            return
+        self._rest.append(memoryview(data)[sent:])
+        if not self.paused:
+            self.pauseProducing()
+            self._feed()
+
+    def _feed(self) -> None:
+        """Give the transport, whose buffer is empty, the next piece of what waits."""
+        pieces, size = [], 0
+        while self._rest and size < PIECE:
+            data = self._rest.popleft()
+            if len(data) > PIECE - size:
+                self._rest.appendleft(data[PIECE - size :])
+                data = data[: PIECE - size]
+            pieces.append(data)
+            size += len(data)
+        self._transport.write(b"".join(pieces))
 
     def drained(self) -> Deferred[None]:
         """Return a Deferred that fires (None) when more is welcome: at once where it is already. It fails with
@@ -98,6 +125,7 @@ class Outflow:
         """The connection is lost, or about to be: nothing more is taken, and whoever waits is cancelled."""
         if not self.closed:
             self.closed = True
+            self._rest.clear()
             self._transport.unregisterProducer()
             for one in tuple(self._waiting):
                 one.cancel()
@@ -110,8 +138,11 @@ class Outflow:
             self.taken_at = self._clock()
 
     def resumeProducing(self) -> None:
-        self.paused = False
         self.taken_at = self._clock()
+        if self._rest:
+            self._feed()
+            return
+        self.paused = False
         waiting, self._waiting = self._waiting, []
         for one in waiting:
             one.callback(None)
