@@ -1,0 +1,168 @@
+"""The servers that a fan-out is measured on: SDP's Distributor, the floor, and others where they are installed."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from loopback.processes import BENCH, HOST, Process, Unavailable, compiled, free_port, twistd
+
+__all__ = ["Distributor", "FanoutServer", "Floor", "Icecast", "Nchan", "server_named"]
+
+_ICECAST = """<icecast>
+ <hostname>localhost</hostname>
+ <limits><clients>9000</clients><sources>100</sources><queue-size>8388608</queue-size>
+  <burst-on-connect>0</burst-on-connect><burst-size>0</burst-size></limits>
+ <authentication><source-password>bench</source-password><admin-user>admin</admin-user>
+  <admin-password>bench</admin-password></authentication>
+ <listen-socket><port>{port}</port><bind-address>127.0.0.1</bind-address></listen-socket>
+ <paths><logdir>{directory}</logdir><basedir>{directory}</basedir><webroot>{directory}</webroot>
+  <adminroot>{directory}</adminroot></paths>
+ <logging><accesslog>access.log</accesslog><errorlog>error.log</errorlog><loglevel>1</loglevel></logging>
+ <security><chroot>0</chroot><changeowner><user>nobody</user><group>nogroup</group></changeowner></security>
+</icecast>
+"""
+
+_NGINX = """load_module {module};
+daemon off;
+pid {directory}/nginx.pid;
+error_log {directory}/error.log;
+worker_processes 1;
+worker_rlimit_nofile 20000;
+events {{ worker_connections 16000; }}
+http {{
+ access_log off;
+ client_max_body_size 64m;
+ client_body_buffer_size 1m;
+ keepalive_requests 1000000;
+ client_body_temp_path {directory}/body;
+ proxy_temp_path {directory}/proxy; fastcgi_temp_path {directory}/fastcgi;
+ uwsgi_temp_path {directory}/uwsgi; scgi_temp_path {directory}/scgi;
+ nchan_shared_memory_size 256m;
+ server {{
+  listen 127.0.0.1:{port};
+  location ~ ^/bench/(\\d+)$ {{ nchan_pubsub http-chunked; nchan_channel_id $1; nchan_message_buffer_length 64; }}
+ }}
+}}
+"""
+
+
+class FanoutServer:
+    """How one server is started and spoken to: the heads are lines, as publisher.py and consumers.py take them."""
+
+    name: str
+    way = "posts"
+    """How records are posted: see publisher.py."""
+    pub_head = ("POST /bench/%d HTTP/1.1", "Host: localhost", "Content-Length: %n")
+    get_head = ("GET /bench/%d HTTP/1.1", "Host: localhost")
+
+    def command(self, port: int, directory: Path) -> Sequence[str | Path]:
+        """The command that listens on ``port``, with files in ``directory``; Unavailable where it is not here."""
+        raise NotImplementedError
+
+    def start(self, directory: Path) -> tuple[Process, int]:
+        """Return the process, which listens, and its port."""
+        port = free_port()
+        process = Process(self.command(port, directory), output=directory / "server.log")
+        try:
+            process.wait_until_listening(port)
+        except BaseException:
+            process.stop()
+            raise
+        return process, port
+
+
+class Floor(FanoutServer):
+    """A bare epoll loop in C, see floor.c."""
+
+    name = "floor"
+
+    def command(self, port: int, directory: Path) -> Sequence[str | Path]:
+        return [compiled(BENCH / "loopback" / "floor.c", directory.parent), str(port)]
+
+
+class Distributor(FanoutServer):
+    """``twistd -n sdp-distributor``. ``parts``: consumers ask for multipart/byteranges, as SDP's own do."""
+
+    pub_head = (
+        "POST /bench/%d HTTP/1.1",
+        "Host: localhost",
+        "Connection-Type: origin",
+        "Content-Type: application/octet-stream",
+        "Content-Range: bytes %a-%b/*",
+        "Content-Length: %n",
+    )
+
+    def __init__(self, *, store: bool = False, parts: bool = False, options: Sequence[str] = ()) -> None:
+        self.name = "sdp" + ("-parts" if parts else "") + ("-store" if store else "")
+        self._store = store
+        self._options = options
+        if parts:
+            self.get_head = (
+                "GET /bench/%d HTTP/1.1",
+                "Host: localhost",
+                "Connection-Type: consumer",
+                "Accept: multipart/byteranges",
+                "Content-Range: bytes */0",
+            )
+
+    def command(self, port: int, directory: Path) -> Sequence[str | Path]:
+        store = str(directory / "store") if self._store else "none"
+        listen = f"tcp:{port}:interface={HOST}"
+        return twistd("sdp-distributor", "--listen", listen, "--store", store, *self._options)
+
+
+class Icecast(FanoutServer):
+    """Icecast 2: what many use to fan out live audio and video over HTTP."""
+
+    name = "icecast"
+    way = "raw"
+    pub_head = (
+        "PUT /bench/%d HTTP/1.1",
+        "Host: localhost",
+        "Authorization: Basic " + base64.b64encode(b"source:bench").decode(),
+        "Content-Type: application/octet-stream",
+        "Expect: 100-continue",
+    )
+
+    def command(self, port: int, directory: Path) -> Sequence[str | Path]:
+        program = shutil.which("icecast2") or shutil.which("icecast")
+        if program is None:
+            raise Unavailable("Icecast is not installed (Debian: icecast2)")
+        file = directory / "icecast.xml"
+        file.write_text(_ICECAST.format(port=port, directory=directory))
+        return [program, "-c", file]
+
+
+class Nchan(FanoutServer):
+    """nginx. By itself it fans nothing out that is still growing; its module nchan does."""
+
+    name = "nchan"
+    pub_head = (*FanoutServer.pub_head, "Content-Type: application/octet-stream")
+
+    def command(self, port: int, directory: Path) -> Sequence[str | Path]:
+        program = shutil.which("nginx")
+        if program is None:
+            raise Unavailable("nginx is not installed (Debian: nginx, libnginx-mod-nchan)")
+        for place in (Path("/usr/lib/nginx/modules"), Path("/usr/lib64/nginx/modules"), Path("/usr/local/lib/nginx")):
+            module = place / "ngx_nchan_module.so"
+            if module.exists():
+                break
+        else:
+            raise Unavailable("nginx has no module that fans out (Debian: libnginx-mod-nchan)")
+        file = directory / "nginx.conf"
+        file.write_text(_NGINX.format(port=port, directory=directory, module=module))
+        return [program, "-p", directory, "-e", directory / "error.log", "-c", file]
+
+
+def server_named(name: str, options: Sequence[str]) -> FanoutServer:
+    """Return the server for a name; ``options`` are more of the Distributor's. ValueError for another name."""
+    peers: dict[str, type[FanoutServer]] = {"floor": Floor, "icecast": Icecast, "nchan": Nchan}
+    if name in peers:
+        return peers[name]()
+    word, *features = name.split("-")
+    if word != "sdp" or not {"parts", "store"}.issuperset(features) or len(set(features)) < len(features):
+        raise ValueError(f"{name!r} is none of floor, sdp, sdp-parts, sdp-store, sdp-parts-store, icecast, nchan")
+    return Distributor(store="store" in features, parts="parts" in features, options=options)
