@@ -49,7 +49,7 @@ async def read_spans(epoch: Epoch, offset: int, limit: int = BLOCK, end: int | N
     reading: Deferred[list[Record]] = cast(Any, epoch.recording).records(offset, offset + len(data))
     records = [record for record in await reading if offset <= record.offset < offset + len(data)]
     cuts = [record.offset for record in records]
-    begins: dict[int, Record] = dict(zip(cuts, records, strict=True))
+    begins: dict[int, Record] = dict(zip(cuts, map(log.said_of, records), strict=True))
     edges = [*sorted({offset, *cuts}), offset + len(data)]
     return [
         Span(edges[i], data[edges[i] - offset : edges[i + 1] - offset], begins.get(edges[i]))

@@ -111,6 +111,7 @@ class StreamLog:
         """From now on only explicitly marked random access points count (a POST carried ``Random-Access``)."""
         if self._implied_counts:
             self._implied_counts = False
+            self._records = [self.said_of(record) for record in self._records]
             newest = self._newest_random_access
             if newest is not None and newest.flags & Flag.IMPLIED:
                 self._newest_random_access = None
@@ -122,13 +123,20 @@ class StreamLog:
         if last is not None and last.flags & Flag.INITIALIZATION:
             self._initialization_ends[last.offset] = end
 
+    def said_of(self, record: Record) -> Record:
+        """Return ``record`` with the flags that count in this epoch: an implied one may be void."""
+        if self._implied_counts or not record.flags & Flag.IMPLIED:
+            return record
+        return record._replace(flags=record.flags & ~(Flag.RANDOM_ACCESS | Flag.IMPLIED))
+
     def _add_record(self, record: Record) -> None:
         self._note_end(record.offset)
+        record = self.said_of(record)
         self._records.append(record)
         self._record_offsets.append(record.offset)
         self._weight += PIECE_OVERHEAD
         flags = record.flags
-        if flags & Flag.RANDOM_ACCESS and (self._implied_counts or not flags & Flag.IMPLIED):
+        if flags & Flag.RANDOM_ACCESS:
             self._newest_random_access = record
             self._seen_random_access = True
         if flags & Flag.INITIALIZATION:
@@ -283,7 +291,7 @@ class StreamLog:
             return self._newest_random_access
         i = len(self._records) if before is None else bisect_right(self._record_offsets, before, self._first_record)
         for record in reversed(self._records[self._first_record : i]):
-            if record.flags & flag and (self._implied_counts or not record.flags & Flag.IMPLIED):
+            if record.flags & flag:
                 return record
         return None
 
