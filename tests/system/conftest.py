@@ -1,14 +1,18 @@
-"""Distributors for the system tests: one for each module, and others with options of their own."""
+"""Distributors for the system tests: one for each module, and others with options of their own; and programs."""
 
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
-from tests.system.processes import Distributor
+from tests.system.processes import Distributor, Process, eventually
+from tests.system.programs import Service, frames_of, in_foreground, make_clip
 
 _numbers = itertools.count(1)
 _running: list[Distributor] = []
@@ -40,8 +44,8 @@ def start() -> Iterator[Callable[..., Distributor]]:
     """Start Distributors with options; they end with the test."""
     mine: list[Distributor] = []
 
-    def begin(*options: str, store: str | Path = "none") -> Distributor:
-        server = Distributor(*options, store=store)
+    def begin(*options: str, store: str | Path = "none", port: int = 0) -> Distributor:
+        server = Distributor(*options, store=store, port=port)
         mine.append(server)
         _running.append(server)
         return server
@@ -68,3 +72,76 @@ def sound() -> Iterator[None]:
         if server.process.poll() is None:
             assert server.call("GET", "/-/health").status == 200
         assert server.faults()[before.get(id(server), 0) :] == []
+
+
+# -- programs ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def run() -> Iterator[Callable[..., Process]]:
+    """Start programs; they end with the test."""
+    with ExitStack() as stack:
+
+        def begin(*argv: str | Path, **options: Any) -> Process:
+            process = Process(*argv, **options)
+            stack.callback(process.stop)
+            return process
+
+        yield begin
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Callable[..., Service]]:
+    """Start SDP's commands as background services; they end with the test."""
+    with ExitStack() as stack:
+
+        def begin(command: str, *options: str | Path) -> Service:
+            begun = Service(tmp_path, command, *options)
+            stack.callback(begun.terminate)
+            return begun
+
+        yield begin
+
+
+class Clip(NamedTuple):
+    """A file, and how many frames ffprobe finds in it."""
+
+    file: Path
+    frames: dict[str, int]
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Clip:
+    """The clip that SDP_TEST_CLIP names (H.264 and AAC), else one that is made now."""
+    given = os.environ.get("SDP_TEST_CLIP")
+    file = Path(given) if given else make_clip(tmp_path_factory.mktemp("clip") / "clip.mp4")
+    # An edit list hides the sound encoder's priming frame, which a stream carries as any other.
+    return Clip(file.resolve(), frames_of(file, "-ignore_editlist", "1"))
+
+
+class Live(NamedTuple):
+    """A Distributor with the test pattern on it, in each container."""
+
+    server: Distributor
+
+    def url(self, container: str) -> str:
+        return f"http://127.0.0.1:{self.server.port}/{container}"
+
+
+@pytest.fixture(scope="session")
+def live() -> Iterator[Live]:
+    """The test pattern, live: /mp4 and /mpegts, with a random access point a second, and some seconds old."""
+    pytest.importorskip("av", reason="PyAV is not installed: pip install av")
+    with ExitStack() as stack:
+        server = Distributor()
+        stack.callback(server.stop)
+        shown = Live(server)
+        for container in ("mp4", "mpegts"):
+            options = ("--to", shown.url(container), "--container", container, "--store", "none")
+            origin = Process(*in_foreground("origin", *options, "--size", "320x180", "--rate", "25"))
+            stack.callback(origin.stop)
+        _running.append(server)
+        stack.callback(_running.remove, server)
+        # More than a second, and so a random access point that is not the first one.
+        eventually(lambda: all(server.call("HEAD", f"/{name}").end > 200_000 for name in ("mp4", "mpegts")), "a start")
+        yield shown
