@@ -73,6 +73,14 @@ test("a refusal is told with its status", async () => {
   assert.deepEqual(events, [{ kind: "refused", status: 404, wait: 0.25 }, OPENED]);
 });
 
+test("a refusal that says when to come again is obeyed, however often", async () => {
+  const refusal = () => answer([], { status: 404, headers: { "Retry-After": "1" } });
+  const { waits } = await collect(7, answers(...Array.from({ length: 6 }, refusal), answer([])));
+  assert.deepEqual(waits, [1.25, 1.25, 1.25, 1.25, 1.25, 1.25]);
+  const dated = answer([], { status: 503, headers: { "Retry-After": "Mon, 23 Nov 2026 15:00:00 GMT" } });
+  assert.deepEqual((await collect(2, answers(dated, answer([])))).waits, [0.25]);
+});
+
 test("after a regular end it asks again: another epoch may follow", async () => {
   const { events } = await collect(5, answers(answer(["a"]), answer(["b"], { headers: { ETag: '"e2"' } })));
   assert.deepEqual(events.slice(2), [{ kind: "closed" }, { ...OPENED, epoch: '"e2"' }, "b"]);

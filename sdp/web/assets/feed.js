@@ -39,6 +39,7 @@ export async function* feed(url, { signal, fetch = globalThis.fetch, pause = sle
     const leave = () => connection.abort();
     signal?.addEventListener("abort", leave);
     let trouble;
+    let askedWait = null; // seconds, where the Distributor says when to come again (RFC 9110 section 10.2.3)
     try {
       const response = await fetch(url, { signal: connection.signal, cache: "no-store" });
       if (response.ok) {
@@ -50,6 +51,7 @@ export async function* feed(url, { signal, fetch = globalThis.fetch, pause = sle
         yield { kind: "closed" };
       } else {
         trouble = { kind: "refused", status: response.status };
+        askedWait = Number(response.headers.get("Retry-After")) || null;
       }
     } catch (error) {
       if (signal?.aborted) return;
@@ -59,7 +61,7 @@ export async function* feed(url, { signal, fetch = globalThis.fetch, pause = sle
       connection.abort();
       signal?.removeEventListener("abort", leave);
     }
-    const wait = backOff(failures, random);
+    const wait = askedWait === null ? backOff(failures, random) : askedWait * (1 + 0.5 * random());
     failures += 1;
     if (trouble !== undefined) yield { ...trouble, wait };
     await pause(wait, signal);

@@ -16,7 +16,6 @@ let stream; // what the Distributor last said of it: an object, null for none, u
 let player = null;
 let stalls = 0;
 let changed = () => {}; // called when `stream` is known anew
-let wanted = () => {}; // called when a person asks for the live edge, or for the recording
 
 function write(target, text) {
   if (target.textContent !== text) target.textContent = text;
@@ -51,6 +50,7 @@ function setControls(mode) {
 // -- the ways to play -----------------------------------------------------------------------------------------------
 
 async function playLive() {
+  closeLive();
   connection = { kind: "connecting" };
   showMessage(null);
   setControls("live");
@@ -62,15 +62,24 @@ async function playLive() {
     showState();
   });
   try {
-    return await player.run(undefined, async () => (await ask())?.state === "ended");
-  } finally {
-    player.close();
-    player = null;
+    const outcome = await player.run(undefined, async () => (await ask())?.state === "ended");
+    if (outcome === "over") await untilPlayed();
+    return outcome;
+  } catch (error) {
+    closeLive();
+    throw error;
   }
+}
+
+/** After a regular end the last picture stays until something else is to be played. */
+function closeLive() {
+  player?.close();
+  player = null;
 }
 
 /** Hand the address itself to the browser: a recording, or what only the browser knows how to play. */
 function playFile(address) {
+  closeLive();
   showMessage(null);
   setControls("file");
   video.playbackRate = 1;
@@ -78,7 +87,8 @@ function playFile(address) {
   video.play().catch(() => {});
 }
 
-async function untilEnded() {
+/** The rest of what is buffered has played, or nobody is looking at it. */
+async function untilPlayed() {
   if (video.ended || video.paused) return;
   await new Promise((resolve) => {
     for (const kind of ["ended", "error", "pause", "emptied"]) video.addEventListener(kind, resolve, { once: true });
@@ -202,6 +212,7 @@ video.addEventListener("waiting", () => {
 // -- controls -------------------------------------------------------------------------------------------------------
 
 function togglePlay() {
+  if (connection.kind === "over" && !video.controls) return undefined;
   if (!video.paused) return video.pause();
   player?.catchUp();
   return void video.play().catch(() => {});
