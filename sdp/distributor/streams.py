@@ -207,6 +207,8 @@ class Streams:
         epoch = Epoch(
             name, identifier, log, framer_for(declared_type), declared_type=declared_type, recording=recording
         )
+        kind = declared_type or "a format yet to be found"
+        self.log.info("{name}: epoch {epoch} begins, {kind}", name=name, epoch=identifier, kind=kind)
         return self._enter(epoch, ordinary=ordinary)
 
     def _enter(self, epoch: Epoch, *, ordinary: bool) -> Epoch:
@@ -219,12 +221,17 @@ class Streams:
         recording = cast(Any, epoch.recording)
         if recording is not None:
             recording.on_change = lambda: self._disk_changed(live)
-        epoch.log.listeners.append(lambda: self._wake(epoch.name))
+        epoch.log.listeners.append(lambda: self._changed(epoch))
         self.catalog.begin(epoch)
         for past in before:
             if self.find(epoch.name, past.id) is None:
                 del self._live[past.id]
         return epoch
+
+    def _changed(self, epoch: Epoch) -> None:
+        self._wake(epoch.name)
+        if epoch.ended:
+            self.log.info("{name}: epoch {epoch} has ended at {end}", name=epoch.name, epoch=epoch.id, end=epoch.end)
 
     async def recover(self) -> None:
         """Take up what the store holds: each recording is an epoch again, at the end that was recovered."""
