@@ -1,8 +1,8 @@
 """How a service ends its process, and with which status.
 
 twistd leaves with 0 whenever its reactor has stopped, and swallows what is raised while the reactor runs. A status
-other than 0 is therefore set as the very last step of the interpreter's exit: by then services have stopped, logs
-are written, the PID file is gone, other threads have been joined, and what else was registered for the exit has run.
+other than 0 is therefore set in the interpreter's exit: by then services have stopped, logs are written, the PID
+file is gone, other threads have been joined; and what else was registered for the exit is run first.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class Leaving:
             return
         self.status = status
         if status:
-            atexit.register(self._exit)
+            # As late as can be: what is registered last runs first, and then lets all the others run.
+            self._reactor.addSystemEventTrigger("after", "shutdown", atexit.register, self._exit)
         self._reactor.callWhenRunning(self._stop)
 
     def _stop(self) -> None:
@@ -41,8 +42,8 @@ class Leaving:
             self._reactor.stop()
 
     def _exit(self) -> None:
-        # Handlers run last in, first out: let those that were registered before this one (and would be cut off by
-        # os._exit) run now.
+        # Handlers run last in, first out: let those that were registered before this one, which os._exit would cut
+        # off, run now.
         atexit.unregister(self._exit)
         atexit._run_exitfuncs()
         for stream in (sys.stdout, sys.stderr):

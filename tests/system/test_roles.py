@@ -138,7 +138,7 @@ def test_everything_goes_on_over_the_distributor_s_sudden_death(start, name, run
     for _ in range(2):
         grows(tmp_path / "copy")
         server.kill()
-        server = start("--listen", f"tcp:{port}:interface=127.0.0.1", store=tmp_path / "distributor")
+        server = start(store=tmp_path / "distributor", port=port)
     grows(tmp_path / "copy")
     posting.terminate()
     posting.wait()
