@@ -20,13 +20,13 @@ from twisted.internet.task import deferLater
 from sdp.cli.children import Child
 from sdp.cli.running import run, say
 from sdp.cli.status import StreamsView, bits_text, bytes_text, lag_text, table
-from sdp.consumer.fetch import LiveFetch
 from sdp.consumer.probe import LatencyProbe
 from sdp.errors import LocalError, RemoteError, SDPError
 from sdp.net.address import Address, parse_address
 from sdp.net.attempts import Attempts
 from sdp.net.backoff import Backoff
 from sdp.net.client import ClientFactory, ClientProtocol, Role, connect
+from sdp.net.fetch import LiveFetch
 
 __all__ = ["Plan", "run_demo"]
 

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from statistics import median
 
-from sdp.consumer.fetch import Piece
+from sdp.net.fetch import Piece
 
 __all__ = ["LatencyProbe"]
 

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
-from sdp.consumer.fetch import LiveFetch, Piece
 from sdp.consumer.probe import LatencyProbe
 from sdp.errors import Refusal
 from sdp.net.attempts import Attempts
 from sdp.net.backoff import Backoff
 from sdp.net.client import Role
+from sdp.net.fetch import LiveFetch, Piece
 from tests.consumer.pair import Distributor, Lines, outcome
 
 

@@ -7,8 +7,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdp.consumer.possession import MOST_RANGES, Possession
 from sdp.http1.ranges import parse_possessed
+from sdp.net.possession import MOST_RANGES, Possession
 
 
 def test_nothing():

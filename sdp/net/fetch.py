@@ -12,27 +12,29 @@ from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
 
-from sdp.consumer.possession import Possession
 from sdp.errors import ProtocolError, Refusal, SDPError
 from sdp.http1 import Headers, Response
-from sdp.http1.fields import parse_boolean, parse_digits
+from sdp.http1.fields import parse_boolean, parse_digits, parse_list
 from sdp.http1.multipart import Part, PartsReader, boundary_of
 from sdp.http1.ranges import MAX_LAST
 from sdp.net.attempts import Attempts, Tell, TryAgain
 from sdp.net.client import ClientProtocol
+from sdp.net.possession import Possession
 from sdp.net.refusals import complete_length, retry_after, sentence
 
-__all__ = ["LiveFetch", "Piece"]
+__all__ = ["LiveFetch", "PartsBody", "Piece"]
 
 _FOR_EVER = frozenset({401, 403, 405, 406, 414, 431})
 _LONGEST_REFUSAL = 1 << 16
+_MOST_HOPS = 32
 
 
 class Piece(NamedTuple):
     """Some of a record's bytes, as they came.
 
-    The times (microseconds since the Unix epoch, by the clocks of the Origin and of the Distributor) and
-    ``random_access`` are told with the first piece of a part, and are None and False on those that follow on it.
+    The times (microseconds since the Unix epoch, by the clocks of the Origin and of the Distributor) and what the
+    record is are told with the first piece of a part, and are None and False on those that follow on it. ``hop_times``
+    are those at which each Distributor before this one received it, oldest first.
     """
 
     offset: int
@@ -41,17 +43,23 @@ class Piece(NamedTuple):
     capture_time: int | None
     received_time: int | None
     random_access: bool
+    initialization: bool = False
+    hop_times: tuple[int, ...] = ()
 
 
-class _Body:
-    """Takes one answer's content: parts, or a refusal."""
+class PartsBody:
+    """Takes one answer's content: parts, once ``parts`` is set, or else a refusal (``other``).
 
-    def __init__(self, fetch: LiveFetch) -> None:
+    ``take`` is called with each :class:`Piece`, ``abort`` with the fault of what cannot be read.
+    """
+
+    def __init__(self, take: Callable[[Piece], None], abort: Callable[[SDPError], None]) -> None:
         self.over: Deferred[SDPError | None] = Deferred()
         """Fires at the content's end, with what cut it or None."""
         self.parts: PartsReader | None = None
         self.other = b""
-        self._fetch = fetch
+        self._take = take
+        self._abort = abort
         self._offset = 0
         self._part: Part | None = None
 
@@ -64,7 +72,7 @@ class _Body:
         try:
             self._read(self.parts)
         except ProtocolError as error:
-            self._fetch.abort(error)
+            self._abort(error)
 
     def _read(self, parts: PartsReader) -> None:
         while (event := parts.next_event()) is not None:
@@ -79,17 +87,19 @@ class _Body:
         if part is None:
             piece = Piece(self._offset, data, False, None, None, False)
         else:
-            access = part.headers.get(b"random-access")
+            headers = part.headers
             piece = Piece(
                 self._offset,
                 data,
                 True,
-                _time(part.headers, b"capture-time"),
-                _time(part.headers, b"received-time"),
-                access is not None and parse_boolean(access),
+                _time(headers, b"capture-time"),
+                _time(headers, b"received-time"),
+                _true(headers, b"random-access"),
+                _true(headers, b"initialization"),
+                _times(headers, b"hop-times"),
             )
         self._offset += len(data)
-        self._fetch.take(piece)
+        self._take(piece)
 
     def ended(self, trailers: Headers) -> None:
         error: SDPError | None = None
@@ -170,7 +180,7 @@ class LiveFetch:
         lines = [(b"Accept", b"multipart/byteranges"), *self.possession.lines()]
         if self.epoch is not None:
             lines.append((b"If-Match", self.epoch))
-        body, before = _Body(self), self.possession.ranges
+        body, before = PartsBody(self.take, self.abort), self.possession.ranges
         head = client.request(b"GET", self._target, lines, None, body)
         head.addCallback(self._look_at, body)
         response = await head
@@ -183,7 +193,7 @@ class LiveFetch:
             raise TryAgain("The Distributor's answer ended without a byte.")
         return False
 
-    def _look_at(self, response: Response, body: _Body) -> Response:
+    def _look_at(self, response: Response, body: PartsBody) -> Response:
         """Let the content through where it is what was asked for; a new epoch begins with nothing possessed."""
         if response.status not in (200, 206):
             return response
@@ -219,3 +229,15 @@ class LiveFetch:
 def _time(headers: Headers, name: bytes) -> int | None:
     value = headers.get(name)
     return None if value is None else parse_digits(value, MAX_LAST)
+
+
+def _times(headers: Headers, name: bytes) -> tuple[int, ...]:
+    value = headers.get(name)
+    if value is None:
+        return ()
+    return tuple(parse_digits(each, MAX_LAST) for each in parse_list(value)[:_MOST_HOPS])
+
+
+def _true(headers: Headers, name: bytes) -> bool:
+    value = headers.get(name)
+    return value is not None and parse_boolean(value)
