@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Any, Protocol
+from typing import Protocol
 
 import attrs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from sdp.distributor.reading import read
 from sdp.errors import ProtocolError, Refusal, SDPError, StorageError
@@ -239,7 +240,6 @@ class PostBody:
         self._plan = what
         self._end = what.end
         self._accepted = False
-        self._waiting: bytes | None = None
         self._comparing: Deferred[None] | None = None
         if what.action is not Action.COMPARE and self.position == epoch.end:
             self._accept()
@@ -334,8 +334,10 @@ class PostBody:
         channel = self.exchange.channel
         channel.pause_body()
 
-        def fault(reason: Any) -> None:
+        def fault(reason: Failure) -> None:
             self._comparing = None
+            if reason.check(CancelledError):
+                return  # the content was lost meanwhile, and its loss is answered already
             error = reason.value
             if not isinstance(error, SDPError):
                 error = StorageError("The bytes that are held could not be read to compare with.")
@@ -353,9 +355,10 @@ class PostBody:
             at += len(held)
         self._comparing = None
         self._compared(equal, overlap, rest, excess)
-        # The rest may be overlap as well, where the log has grown meanwhile.
-        if not self._is_comparing():
-            self.exchange.channel.resume_body()
+        # The rest may be overlap as well, where the log has grown meanwhile, or more than the disk can take now.
+        channel = self.exchange.channel
+        if not self._is_comparing() and self._ingest.when_room(self.epoch, channel.resume_body):
+            channel.resume_body()
 
     def _is_comparing(self) -> bool:
         return self._comparing is not None and not self._comparing.called
@@ -401,7 +404,6 @@ class PostBody:
     def lost(self, error: SDPError | None) -> None:
         """The content was cut; what has arrived stays, for it was valid by its offset."""
         if self._comparing is not None:
-            self._comparing.addErrback(lambda _: None)
             self._comparing.cancel()
         self._release(broken=True)
 
