@@ -195,21 +195,28 @@ class Streams:
             raise Refusal(503, "Too many streams", "This Distributor keeps --max-streams already; delete one.")
         started = datetime.fromtimestamp(self._wall_clock(), UTC)
         identifier = f"{started:%Y%m%dT%H%M%S}-{self._random(6).hex()}"
-        recording = None
-        if self.store is not None:
-            try:
-                recording = self.store.create(name, identifier, declared_type or "application/octet-stream")
-            except StorageError as error:
-                if self.settings.store_required:
-                    raise
-                self.log.error("{name} is not recorded: {detail}", name=name, detail=error.detail)
-        log = StreamLog(self.settings.memory)
         epoch = Epoch(
-            name, identifier, log, framer_for(declared_type), declared_type=declared_type, recording=recording
+            name,
+            identifier,
+            StreamLog(self.settings.memory),
+            framer_for(declared_type),
+            declared_type=declared_type,
+            begin_recording=None if self.store is None else lambda kind: self._record(name, identifier, kind),
         )
         kind = declared_type or "a format yet to be found"
         self.log.info("{name}: epoch {epoch} begins, {kind}", name=name, epoch=identifier, kind=kind)
         return self._enter(epoch, ordinary=ordinary)
+
+    def _record(self, name: str, identifier: str, media_type: str) -> Any:
+        """Begin an epoch's recording; None where the store cannot."""
+        try:
+            recording = self.store.create(name, identifier, media_type)  # type: ignore[union-attr]  # there is one
+        except StorageError as error:
+            self.log.error("{name} is not recorded: {detail}", name=name, detail=error.detail)
+            return None
+        live = self._live[identifier]
+        recording.on_change = lambda: self._disk_changed(live)
+        return recording
 
     def _enter(self, epoch: Epoch, *, ordinary: bool) -> Epoch:
         stream = self.catalog.get(epoch.name)

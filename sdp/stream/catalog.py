@@ -48,6 +48,9 @@ class Epoch:
 
     ``declared_type`` is the Content-Type that its sender gave, if it gave one. ``complete_length`` is the length that a
     sender has promised or, of an ended epoch, the one that it has.
+
+    ``begin_recording`` makes the recording of a new epoch, once its media type, which it is given, is known: the type
+    names the files.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Epoch:
         *,
         declared_type: str | None = None,
         recording: Recording | None = None,
+        begin_recording: Callable[[str], Recording | None] | None = None,
     ) -> None:
         self.name = name
         self.id = identifier
@@ -66,6 +70,9 @@ class Epoch:
         self.framer = framer
         self.declared_type = declared_type
         self.recording = recording
+        self._begin_recording = begin_recording
+        if begin_recording is not None:
+            log.hold_from = log.start
         self.complete_length: int | None = None
         self.last_arrival: int | None = None
 
@@ -97,7 +104,9 @@ class Epoch:
 
     @property
     def durable_offset(self) -> int | None:
-        return None if self.recording is None else self.recording.durable
+        if self.recording is None:
+            return None if self._begin_recording is None else 0
+        return self.recording.durable
 
     def begin_body(self, capture_time: int | None, random_access: bool | None) -> None:
         """A body begins at the end of the log; its sender says this of its first record."""
@@ -112,11 +121,23 @@ class Epoch:
         """
         records = self.framer.feed(data, now)
         self.last_arrival = now
+        if self._begin_recording is not None and (self.declared_type is not None or self.framer.known > self.log.start):
+            self._record()
         recording = self.recording
         if recording is not None:
             recording.append(data, records)
             self._hold(recording)
         self.log.append(data, records, self.framer.known, now)
+
+    def _record(self) -> None:
+        """Begin the recording, with the few bytes that came before the media type was known."""
+        begin, self._begin_recording = self._begin_recording, None
+        assert begin is not None
+        self.recording = begin(self.content_type)
+        if self.recording is None:
+            self.log.hold_from = None
+        elif self.log.end > self.log.start:
+            self.recording.append(b"".join(self.log.read(self.log.start)), [])
 
     def finish(self) -> None:
         """The epoch ends at the log's end. Said again, nothing happens."""
@@ -124,6 +145,8 @@ class Epoch:
             return
         records = self.framer.flush()
         self.complete_length = self.log.end
+        if self._begin_recording is not None:
+            self._record()
         if self.recording is not None:
             if records:
                 self.recording.append(b"", records)

@@ -107,6 +107,27 @@ class StreamLog:
         self._initialization_ends[record.offset] = record.offset + len(data)
         self._pinned[record.offset] = data
 
+    def restart(self, offset: int) -> None:
+        """Go on at ``offset``, past ``end``: the bytes between never come here, so the window begins anew.
+
+        The last initialization segment stays. Nobody is told: an append follows. ValueError where ``offset`` lies
+        before ``end``, or the log is finished.
+        """
+        if self.finished or offset < self.end:
+            raise ValueError("a log goes on at or after its end")
+        # Whoever jumps has completed the record before: where an initialization segment ends is now known.
+        self._note_end(self.end)
+        at = self.start
+        for piece in self._pieces[self._first :]:
+            self._pin(at, piece)
+            at += len(piece)
+        self.evicted_bytes += self.end - self.start
+        for held in (self._pieces, self._offsets, self._times, self._records, self._record_offsets):
+            held.clear()
+        self._first = self._first_record = self._weight = 0
+        self.start = self.end = self.known = offset
+        self._drop_initializations()
+
     def forget_implied(self) -> None:
         """From now on only explicitly marked random access points count (a POST carried ``Random-Access``)."""
         if self._implied_counts:

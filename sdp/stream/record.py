@@ -25,10 +25,12 @@ class Record(NamedTuple):
 
     ``offset`` is absolute within the epoch, in bytes. ``capture_time`` (of the first byte's frame) and
     ``received_time`` (of the first byte, by this node's clock) are integer microseconds since the Unix
-    epoch, or None where unknown.
+    epoch, or None where unknown. ``hop_times`` are those at which each Distributor that the record passed
+    before this one received it, by its own clock, oldest first; nothing stores them.
     """
 
     offset: int
     flags: Flag = Flag.NONE
     capture_time: int | None = None
     received_time: int | None = None
+    hop_times: tuple[int, ...] = ()

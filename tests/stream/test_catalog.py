@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sdp.container import OpaqueFramer
+from sdp.container import OpaqueFramer, framer_for
 from sdp.errors import StorageError
 from sdp.stream.catalog import Catalog, Epoch
 from sdp.stream.log import StreamLog
@@ -86,6 +86,40 @@ def test_a_recording_that_stopped_leaves_a_gap_that_is_not_offered() -> None:
     one.log.evict()
     one.recording = kept
     assert one.first_offset == one.log.start == 5
+
+
+def test_a_recording_begins_once_the_media_type_is_known() -> None:
+    kept, asked = Kept(), []
+
+    def begin(media_type: str) -> Any:
+        asked.append(media_type)
+        return kept
+
+    one = Epoch("a", "1", StreamLog(0), framer_for(None), begin_recording=begin)
+    assert one.durable_offset == 0
+    one.begin_body(None, None)
+    one.append(b"\x00\x00\x00\x10", 0)  # so far it may be an MP4
+    assert (asked, one.log.start) == ([], 0)
+    one.append(b"ftypisom\x00\x00\x02\x00", 0)
+    assert asked == ["video/mp4"]
+    assert b"".join(data for data, _ in kept.appended) == b"\x00\x00\x00\x10ftypisom\x00\x00\x02\x00"
+
+
+def test_a_recording_that_cannot_begin_leaves_the_memory_its_window() -> None:
+    one = Epoch(
+        "a", "1", StreamLog(0), framer_for("text/plain"), declared_type="x/y", begin_recording=lambda kind: None
+    )
+    one.append(b"hello", 0)
+    assert (one.log.start, one.durable_offset, one.recorded) == (5, None, False)
+
+
+def test_an_epoch_that_ends_before_its_type_is_known_is_recorded_all_the_same() -> None:
+    kept = Kept()
+    one = Epoch("a", "1", StreamLog(1 << 20), framer_for(None), begin_recording=lambda kind: kept)
+    one.begin_body(None, None)
+    one.append(b"\x00", 0)
+    one.finish()
+    assert (kept.end, kept.finished) == (1, 1)
 
 
 def test_finishing_twice_is_finishing_once() -> None:
