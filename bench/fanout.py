@@ -147,7 +147,8 @@ class Run:
         return rows
 
     def joining(self, newcomers: int, names: Sequence[str]) -> list[Row]:
-        table, rows = Table(JOINING), []
+        table = Table(JOINING)
+        rows: list[Row] = []
         table.head()
         for name in names:
             if name in self._absent:

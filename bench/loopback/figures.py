@@ -55,5 +55,6 @@ def _aligned(text: str, form: str, width: int) -> str:
 
 
 def write_json(path: Path, what: str, rows: Sequence[Row]) -> None:
-    """Keep the rows of one benchmark in a file."""
-    path.write_text(json.dumps({"benchmark": what, "rows": rows}, indent=1) + "\n")
+    """Keep the rows of one benchmark in a file. What could not be measured is null: JSON knows no nan."""
+    kept = [{key: None if value != value else value for key, value in row.items()} for row in rows]
+    path.write_text(json.dumps({"benchmark": what, "rows": kept}, indent=1, allow_nan=False) + "\n")

@@ -55,8 +55,8 @@ class FanoutServer:
     name: str
     way = "posts"
     """How records are posted: see publisher.py."""
-    pub_head = ("POST /bench/%d HTTP/1.1", "Host: localhost", "Content-Length: %n")
-    get_head = ("GET /bench/%d HTTP/1.1", "Host: localhost")
+    pub_head: tuple[str, ...] = ("POST /bench/%d HTTP/1.1", "Host: localhost", "Content-Length: %n")
+    get_head: tuple[str, ...] = ("GET /bench/%d HTTP/1.1", "Host: localhost")
 
     def command(self, port: int, directory: Path) -> Sequence[str | Path]:
         """The command that listens on ``port``, with files in ``directory``; Unavailable where it is not here."""
