@@ -6,6 +6,7 @@ import ctypes
 import hashlib
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -18,10 +19,13 @@ from typing import Any
 import pytest
 
 from tests.system.client import LIMIT
-from tests.system.processes import ROOT, twistd
+from tests.system.processes import ROOT, eventually, twistd
 
 PATIENCE = 60.0
 """How long a foreign program may take for what lasts a few seconds, before it counts as hanging."""
+
+SOON = ("-analyzeduration", "1000000")
+"""For live streams: in MPEG-TS ffmpeg looks for more tracks for five seconds, unless it is told to look for less."""
 
 _PACKAGES = {
     "chromium": "chromium",
@@ -117,6 +121,12 @@ class Service:
     def log(self) -> str:
         return self.log_file.read_text() if self.log_file.exists() else ""
 
+    def said(self, pattern: str) -> re.Match[str]:
+        """Wait until its log has what matches."""
+        found = eventually(lambda: re.search(pattern, self.log()), f"{pattern!r} in the log")
+        assert found is not None
+        return found
+
     def wait(self, timeout: float = PATIENCE) -> int:
         """Wait for its end, and return its exit status (negative: the signal)."""
         if self.status is None:
@@ -160,7 +170,7 @@ def frames_of(source: str | Path, *options: str) -> dict[str, int]:
 def first_packet(url: str) -> dict[str, Any]:
     """The first video packet that a stream begins with, as ffprobe sees it."""
     result = finished(
-        *(need("ffprobe"), "-v", "error", "-select_streams", "v", "-read_intervals", "%+#1", "-of", "json"),
+        *(need("ffprobe"), "-v", "error", *SOON, "-select_streams", "v", "-read_intervals", "%+#1", "-of", "json"),
         *("-show_entries", "packet=pts_time,flags", url),
     )
     assert result.stderr == b"", result.stderr[:2000]

@@ -1,8 +1,7 @@
-"""The clip on its whole way, by the three real commands: what the Origin kept, the Distributor and the Consumer have is one."""
+"""The clip on its whole way, by the three real commands: what Origin, Distributor and Consumer keep is the same."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,6 +34,7 @@ def test_in_the_foreground(
     origin = run(
         *in_foreground("origin", "--source", clip.file, "--to", url, "--store", tmp_path / "captured"), cwd=tmp_path
     )
+    origin.wait_for("Publishing, epoch")
     # A player that comes in the middle begins at a random access point, and not at the first one.
     eventually(lambda: server.call("HEAD", "/clip").end > clip.file.stat().st_size // 2, "half of the clip")
     packet = first_packet(url)
@@ -55,8 +55,7 @@ def test_in_the_foreground(
 def test_as_background_services(service: Callable[..., Service], tmp_path: Path, clip: Clip) -> None:
     distributor = service("distributor", "--listen", "tcp:0:interface=127.0.0.1", "--store", tmp_path / "kept")
     assert distributor.begun == 0
-    said = eventually(lambda: re.search(r"Listening on .*port=(\d+)", distributor.log()), "a port")
-    url = f"http://127.0.0.1:{said[1]}/clip"
+    url = f"http://127.0.0.1:{distributor.said(r'Listening on .*port=([0-9]+)')[1]}/clip"
     copy = tmp_path / "copy.mp4"
     consumer = service("consumer", "--from", url, "--output", copy)
     origin = service("origin", "--source", clip.file, "--to", url, "--store", tmp_path / "captured")
