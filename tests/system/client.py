@@ -84,14 +84,16 @@ LAST_CHUNK = b"0\r\n\r\n"
 class Peer:
     """One connection. A response's content is read with :meth:`some`, :meth:`exactly`, :meth:`rest`."""
 
-    def __init__(self, port: int, *, receive_buffer: int | None = None, source: str | None = None) -> None:
+    def __init__(
+        self, port: int, *, host: str = "127.0.0.1", receive_buffer: int | None = None, source: str | None = None
+    ) -> None:
         self.socket = socket.socket()
         if receive_buffer is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         if source is not None:
             self.socket.bind((source, 0))
         self.socket.settimeout(LIMIT)
-        self.socket.connect(("127.0.0.1", port))
+        self.socket.connect((host, port))
         self.port = port
         self._held = b""
         self._decoded = b""
