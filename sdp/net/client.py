@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum, auto
 from typing import Any, cast
-from typing import Protocol as Shape
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
@@ -31,10 +30,21 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from sdp.errors import ProtocolError, RemoteError, SDPError
-from sdp.http1 import End, Headers, Limits, Response, ResponseReader, encode_request
+from sdp.errors import ProtocolError, SDPError
+from sdp.http1 import End, Response, ResponseReader, encode_request
 from sdp.http1.fields import parse_keep_alive
 from sdp.net.address import Address
+from sdp.net.asking import (
+    Answer,
+    ClientLimits,
+    Discarding,
+    Disconnected,
+    Gathering,
+    HandshakeRefused,
+    Receiver,
+    Retired,
+    Role,
+)
 
 __all__ = [
     "Answer",
@@ -53,118 +63,6 @@ Lines = Iterable[tuple[bytes, bytes]]
 
 _HANDSHAKE_REFUSED = frozenset({400, 405, 501})
 """How servers and proxies that take no CONNECT say so: then the role is said on each request."""
-
-
-class Disconnected(RemoteError):
-    """The connection was lost, timed out or never came: asking again on another one may help."""
-
-    status = 502
-    default_title = "Disconnected"
-
-
-class HandshakeRefused(Disconnected):
-    """The peer takes no CONNECT and closed the connection; the next one will do without."""
-
-
-class Retired(Disconnected):
-    """The connection was closed in good order: it idled, or had taken all the requests that it may."""
-
-
-class Role(Enum):
-    """Who this client is: the value of Connection-Type."""
-
-    ORIGIN = b"origin"
-    CONSUMER = b"consumer"
-    DISTRIBUTOR = b"distributor"
-
-
-@attrs.frozen(kw_only=True)
-class ClientLimits:
-    """Limits of a client's connections. Times are seconds, sizes bytes."""
-
-    message: Limits = attrs.Factory(Limits)
-    connect_timeout: float = 10.0
-    """How long a connection may take to come about, name look-up and TLS included."""
-    head_timeout: float = 30.0
-    """How long the head of the oldest unanswered request may take, counted from the last sign of life."""
-    body_timeout: float | None = 60.0
-    """How long content may pause; None for any time."""
-    keep_alive: float = 60.0
-    """How long an idle connection is kept; told to the peer as ``Keep-Alive: timeout``, and lowered by its own."""
-    unanswered: int = 1024
-    """How many requests may wait for their answers on one connection."""
-    content: int = 1 << 20
-    """The longest content that is gathered in memory (:meth:`ClientProtocol.fetch`)."""
-
-
-class Receiver(Shape):
-    """Takes one answer's content, as it comes. ``head`` has been told by the request's Deferred before."""
-
-    def data_received(self, data: bytes) -> None: ...
-
-    def ended(self, trailers: Headers) -> None:
-        """The content is whole."""
-
-    def failed(self, error: SDPError) -> None:
-        """No more will come: the connection was lost, or the peer's message is malformed."""
-
-
-@attrs.frozen
-class Answer:
-    """A whole answer: its head, and its content."""
-
-    response: Response
-    content: bytes
-
-    @property
-    def status(self) -> int:
-        return self.response.status
-
-    @property
-    def headers(self) -> Headers:
-        return self.response.headers
-
-
-class _Discarding:
-    """Takes content that nobody asked for."""
-
-    def data_received(self, data: bytes) -> None:
-        pass
-
-    def ended(self, trailers: Headers) -> None:
-        pass
-
-    def failed(self, error: SDPError) -> None:
-        pass
-
-
-class _Gathering:
-    """Gathers a short answer for :meth:`ClientProtocol.fetch`."""
-
-    def __init__(self, client: ClientProtocol, limit: int) -> None:
-        self._client = client
-        self._room = limit
-        self._pieces: list[bytes] = []
-        self._response: Response | None = None
-        self.answer: Deferred[Answer] = Deferred()
-
-    def begun(self, response: Response) -> None:
-        self._response = response
-
-    def data_received(self, data: bytes) -> None:
-        self._room -= len(data)
-        if self._room < 0:
-            self._client.abort(RemoteError("The answer is longer than this client takes.", status=502))
-        else:
-            self._pieces.append(data)
-
-    def ended(self, trailers: Headers) -> None:
-        assert self._response is not None
-        self.answer.callback(Answer(self._response, b"".join(self._pieces)))
-
-    def failed(self, error: SDPError) -> None:
-        if not self.answer.called:
-            self.answer.errback(error)
 
 
 @attrs.define(eq=False)
@@ -202,6 +100,8 @@ class ClientProtocol(Protocol):
         self.writable = True
         """Whether the socket takes more without piling it up in memory."""
         self.on_writable: Callable[[], None] | None = None
+        self.on_continue: Callable[[], None] | None = None
+        """Called where the peer asks for the content of a request that waits for it (RFC 9110 section 10.1.1)."""
         self.requests_left: int | None = None
         """How many requests the peer still takes on this connection, as far as it said so."""
         self._clock = clock
@@ -257,6 +157,22 @@ class ClientProtocol(Protocol):
             lines.append((b"Content-Length", b"%d" % sum(map(len, pieces))))
         return self._send(method, encode_request(method, target, lines), pieces, receiver, head_timeout)
 
+    def begin(
+        self, method: bytes, target: bytes, headers: Lines, receiver: Receiver, *, head_timeout: float | None = None
+    ) -> Deferred[Response]:
+        """As :meth:`request`, for content that is not here yet: ``headers`` say how it is delimited, and it follows by
+        :meth:`write`. Nothing else may be asked on this connection meanwhile; look at ``writable``."""
+        if not self.usable:
+            raise Disconnected("This connection takes no more requests.")
+        return self._send(method, encode_request(method, target, self._lines(headers)), (), receiver, head_timeout)
+
+    def write(self, data: bytes) -> None:
+        """More of the content of the request that was begun, framed as its head says."""
+        if self._state is not _State.CLOSED and not self._at_end:
+            self._alive_at = self._clock.seconds()
+            assert self.transport is not None
+            self.transport.write(data)
+
     def fetch(
         self,
         method: bytes,
@@ -267,7 +183,7 @@ class ClientProtocol(Protocol):
         head_timeout: float | None = None,
     ) -> Deferred[Answer]:
         """As :meth:`request`, for an answer that is short enough to be gathered: fires when it is whole."""
-        gathering = _Gathering(self, self.limits.content)
+        gathering = Gathering(self.abort, self.limits.content)
         head = self.request(method, target, headers, body, gathering, head_timeout=head_timeout)
         head.addCallbacks(gathering.begun, lambda failure: None)  # the receiver hears of the failure as well
         return gathering.answer
@@ -291,7 +207,7 @@ class ClientProtocol(Protocol):
         head_timeout: float | None,
     ) -> Deferred[Response]:
         timeout = self.limits.head_timeout if head_timeout is None else head_timeout
-        pending = _Pending(Deferred(), receiver if receiver is not None else _Discarding(), timeout)
+        pending = _Pending(Deferred(), receiver if receiver is not None else Discarding(), timeout)
         if not self._pending:
             self._alive_at = self._clock.seconds()
         self._pending.append(pending)
@@ -454,6 +370,8 @@ class ClientProtocol(Protocol):
                 pending.response = event
                 self._note_keep_alive(event)
                 pending.head.callback(event)
+            elif event.status == 100 and self.on_continue is not None:
+                self.on_continue()
         elif isinstance(event, End):
             self._pending.popleft()
             pending.receiver.ended(event.trailers)
