@@ -1,0 +1,134 @@
+"""A store in memory, whose progress and faults are told: what a Distributor meets of a disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred, fail, succeed
+from zope.interface import implementer
+
+from sdp.errors import StorageError
+from sdp.interfaces import IRecording, IStore
+from sdp.stream.record import Flag, Record
+
+
+@implementer(IRecording)
+class Kept:
+    """One recording. Bytes are written when :meth:`write` is called, at once where the disk is ``prompt``."""
+
+    def __init__(self, disk, name="a", epoch="1", content_type="application/octet-stream", start=0):
+        self.disk = disk
+        self.name, self.epoch, self.content_type = name, epoch, content_type
+        self.start = self.end = self.written = self.durable = start
+        self.ended = False
+        self.failure: StorageError | None = None
+        self.on_change: Callable[[], None] | None = None
+        self.backlogged = False
+        self.data = bytearray()
+        self.index: list[Record] = []
+
+    def append(self, data, records):
+        if self.failure is None:
+            self.data += data
+            self.index += records
+            self.end += len(data)
+            if self.disk.prompt:
+                self.written = self.end
+
+    def finish(self):
+        self.ended = True
+        self.write()
+        return succeed(None)
+
+    def write(self, durable=True):
+        """All that is queued is written (and synced)."""
+        self.written = self.end
+        if durable:
+            self.durable = self.end
+        self.changed()
+
+    def fail(self, detail="The disk is full."):
+        """The disk fails: what was queued is lost."""
+        self.failure = StorageError(detail)
+        self.end = self.written
+        self.changed()
+
+    def changed(self):
+        if self.on_change is not None:
+            self.on_change()
+
+    def read(self, offset, length):
+        begin = offset - self.start
+        return self.disk.answer(lambda: bytes(self.data[begin : min(begin + length, self.written - self.start)]))
+
+    def records(self, start, end, limit=4096):
+        def find():
+            ends = [record.offset for record in self.index[1:]] + [self.written]
+            pairs = zip(self.index, ends, strict=True)
+            return [record for record, stop in pairs if record.offset < end and stop > start][:limit]
+
+        return self.disk.answer(find)
+
+    def last_record(self, before, flag):
+        found = [record for record in self.index if record.offset <= before and record.flags & flag]
+        return self.disk.answer(lambda: found[-1] if found else None)
+
+
+@implementer(IStore)
+class Disk:
+    """A store. While ``slow`` nothing is read until :meth:`turn`; while ``refusing`` no epoch begins."""
+
+    def __init__(self, prompt=True):
+        self.prompt = prompt
+        self.slow = False
+        self.refusing: StorageError | None = None
+        self.unreadable: StorageError | None = None
+        self.kept: list[Kept] = []
+        self.removed: list[str] = []
+        self.closed = False
+        self.bytes_written, self.syncs, self.failures = 7, 3, 0
+        self._waiting: list[tuple[Deferred, Callable]] = []
+
+    def free_bytes(self):
+        return 1000
+
+    def answer(self, read):
+        if self.unreadable is not None:
+            return fail(self.unreadable)
+        if not self.slow:
+            return succeed(read())
+        waiting: Deferred = Deferred()
+        self._waiting.append((waiting, read))
+        return waiting
+
+    def turn(self):
+        """Answer what was asked so far."""
+        waiting, self._waiting = self._waiting, []
+        for deferred, read in waiting:
+            if not deferred.called:
+                deferred.callback(read())
+
+    def recover(self):
+        return succeed(self.kept)
+
+    def create(self, name, epoch, content_type):
+        if self.refusing is not None:
+            raise self.refusing
+        self.kept.append(Kept(self, name, epoch, content_type))
+        return self.kept[-1]
+
+    def remove(self, name):
+        self.removed.append(name)
+        return succeed(None)
+
+    def close(self):
+        self.closed = True
+        return succeed(None)
+
+
+def record(offset, *flags, capture=None, received=None):
+    """A Record with these flags."""
+    both = Flag.NONE
+    for flag in flags:
+        both |= flag
+    return Record(offset, both, capture, received)
