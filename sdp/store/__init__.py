@@ -2,6 +2,19 @@
 
 from sdp.store.files import Files
 from sdp.store.recording import READ_LIMIT, Recording
-from sdp.store.store import GATHER, QUEUE_LIMIT, SYNC_INTERVAL, FileStore
+from sdp.store.retention import Limits
+from sdp.store.segments import GoneError
+from sdp.store.store import GATHER, QUEUE_LIMIT, SEGMENT_SIZE, SYNC_INTERVAL, FileStore
 
-__all__ = ["GATHER", "QUEUE_LIMIT", "READ_LIMIT", "SYNC_INTERVAL", "FileStore", "Files", "Recording"]
+__all__ = [
+    "GATHER",
+    "QUEUE_LIMIT",
+    "READ_LIMIT",
+    "SEGMENT_SIZE",
+    "SYNC_INTERVAL",
+    "FileStore",
+    "Files",
+    "GoneError",
+    "Limits",
+    "Recording",
+]

@@ -51,6 +51,15 @@ class AppendedFile:
                 self.size += taken
                 left = _after(left, taken)
 
+    def read(self, offset: int, length: int) -> bytes:
+        """Read back what was written."""
+        parts = []
+        while length > 0 and (part := self._files.pread(self._descriptor, length, offset)):
+            parts.append(part)
+            offset += len(part)
+            length -= len(part)
+        return b"".join(parts)
+
     def cut(self, size: int) -> None:
         """Forget what lies past ``size``: the next write goes there even where the system refuses to cut."""
         self.size = size

@@ -1,9 +1,11 @@
 """One epoch's files as the writer thread has them: queued bytes go in here, and are on the disk after it.
 
-bytes > data file > index entries > (each sync interval) sync of the data > CHECKPOINT > sync of the index
+Bytes go to the last segment (:mod:`sdp.store.segment`). Once it is long or old enough, the next one begins where a
+random access point does, so that the front of a recording can be trimmed and what is left can be played.
 
-The order is the whole of crash safety: an entry never speaks of bytes that were not written before it, and a
-CHECKPOINT never of bytes that were not synced before it. :mod:`sdp.store.recovery` says what is made of it.
+Syncs run in a thread of their own beside the writing: an :class:`EpochWriter` is a monitor, and gives its lock up only
+while the system makes bytes durable. What holds at the end of each step is laid down in ``progress``, which any thread
+may look at.
 
 When a write fails, the recording stops, for this life: where a record begins, so that the file ends with a whole
 one, but never below what was told to be durable. Everything here blocks, and nothing here raises for the disk's
@@ -12,38 +14,50 @@ sake: see :attr:`EpochWriter.failure`.
 
 from __future__ import annotations
 
-import errno
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from threading import Lock
+from threading import Condition, Lock
 from typing import NamedTuple
 
 from sdp.errors import StorageError
 from sdp.store.appending import AppendedFile
+from sdp.store.faults import disk_error
 from sdp.store.files import Buffer, Files
-from sdp.store.index import ENTRY_SIZE, Entry, Kind, pack_header, position
-from sdp.store.layout import DESCRIPTION, Description, SegmentPlace, data_path, index_path
+from sdp.store.index import Kind
+from sdp.store.layout import DESCRIPTION, NEW, Description, Initialization, SegmentPlace, data_path, index_path
 from sdp.store.recovery import Tail
 from sdp.store.removal import empty_directory
-from sdp.stream.record import Record
+from sdp.store.segment import SegmentWriter
+from sdp.store.segments import GoneError, Held, Segment
+from sdp.store.trimming import keep_initialization, remove_segments
+from sdp.stream.record import Flag, Record
 
-__all__ = ["EpochWriter", "Progress", "Segment", "Tally", "disk_error"]
+__all__ = ["Closed", "EpochWriter", "Progress", "Rolling", "Tally"]
+
+TAKEN_OVER_LIMIT = 1024 * 1024
+"""Bytes of a random access point that may have been written to the segment before it was known that they are one: they
+are copied into the next one. Where it is more, the point after it is taken."""
 
 
-class Segment(NamedTuple):
-    """A segment's files, and how many entries of its index may be read."""
+class Rolling(NamedTuple):
+    """When a segment is full: after ``size`` bytes, or ``age`` microseconds (None: never for its age)."""
 
-    place: SegmentPlace
-    entries: int
+    size: int
+    age: int | None = None
+
+
+class Closed(NamedTuple):
+    """A segment that another one follows: its Segment, and when it was last written to (microseconds)."""
+
+    segment: Segment
+    at: int
 
 
 class Progress(NamedTuple):
-    """What readers may rely on: goes from the writer's thread to the reactor's as one value."""
+    """What readers may rely on: goes from the writer's threads to the reactor's as one value."""
 
-    segments: tuple[Segment, ...]
-    written: int
+    held: Held
     durable: int
     failure: StorageError | None
     ended: bool
@@ -69,26 +83,8 @@ class Tally:
             self.failures += 1
 
 
-_ADVICE = {
-    errno.ENOSPC: "make room on the disk",
-    errno.EDQUOT: "make room in this user's quota",
-    errno.EFBIG: "raise the limit on the size of files",
-    errno.EACCES: "give this user the right to write there",
-    errno.EPERM: "give this user the right to write there",
-    errno.EROFS: "mount the file system writable",
-    errno.EMFILE: "raise the limit on open files",
-    errno.EEXIST: "an epoch's identifier can be used once",
-}
-
-
-def disk_error(doing: str, path: object, error: OSError) -> StorageError:
-    """The sentence for an OSError: what could not be done, to what, why, and what to do."""
-    advice = _ADVICE.get(error.errno or 0, "see what the system says of that disk")
-    return StorageError(f"Cannot {doing} {path}: {error.strerror or error}; {advice}.")
-
-
 class EpochWriter:
-    """Where an epoch goes on. Offsets are absolute; used by the writer thread only.
+    """Where an epoch goes on. Offsets are absolute. ``sync`` may be called from any thread, all else from the writer's.
 
     ``now`` gives microseconds since the Unix epoch. ``durably`` is False in a store that never syncs while it runs.
     """
@@ -100,92 +96,118 @@ class EpochWriter:
         description: Description,
         tail: Tail,
         *,
+        rolling: Rolling,
         durably: bool,
         now: Callable[[], int],
         tally: Tally,
     ) -> None:
         self.description = description
+        self.directory = directory
         self.written = tail.end
         self.durable = tail.end if tail.ended else 0
         self.ended = tail.ended
         self.failure: StorageError | None = None
         self._files = files
-        self._directory = directory
         self._tail = tail
+        self._rolling = rolling
         self._durably = durably
         self._now = now
         self._tally = tally
         self._boot = files.boot_mark()
-        if tail.segments:
-            self._places = tail.segments
-        else:
-            self._places = (
-                SegmentPlace(0, data_path(directory, 0, description.content_type), index_path(directory, 0)),
-            )
-        self._data = AppendedFile(files, self._places[-1].data_file)
-        self._index = AppendedFile(files, self._places[-1].index_file)
-        self._entries = self._synced_entries = tail.entries
-        self._links = self._links_before = tail.links
-        self._last = tail.last
+        began = now()
+        self._closed = [
+            Closed(Segment(place, earlier.entries), began if earlier.closed is None else earlier.closed)
+            for place, earlier in zip(tail.segments[:-1], tail.earlier, strict=True)
+        ]
+        place = tail.segments[-1] if tail.segments else self._place(0)
+        self._segment = SegmentWriter(files, place, self._boot, entries=tail.entries, links=tail.links, last=tail.last)
+        self._initialization: Initialization | None = tail.initialization
+        self._touched = began if tail.closed is None else tail.closed
+        self._began = self._closed[-1].at if self._closed else description.created
         self._known: list[Record] = []
+        self._monitor = Condition(Lock())
+        self._syncing = False
+        self.progress = self._progress()
+
+    def __repr__(self) -> str:
+        return f"<EpochWriter {self.description.name} @{self.description.epoch} {self.written}>"
+
+    def _place(self, first: int) -> SegmentPlace:
+        path = data_path(self.directory, first, self.description.content_type)
+        return SegmentPlace(first, path, index_path(self.directory, first))
 
     @property
     def unsynced(self) -> bool:
         """Whether a sync has something to do."""
         return self.failure is None and not self.ended and self.durable < self.written
 
-    def progress(self) -> Progress:
-        """What holds now."""
-        counts = (*self._tail.earlier_entries, self._entries)
-        segments = tuple(map(Segment, self._places, counts))
-        return Progress(segments, self.written, self.durable, self.failure, self.ended)
+    @property
+    def is_open(self) -> bool:
+        """Whether it holds descriptors."""
+        return self._segment.is_open
+
+    @property
+    def pieces(self) -> list[Closed]:
+        """All segments in order; the last one is the one that was written to last."""
+        return [*self._closed, Closed(Segment(self._segment.place, self._segment.entries), self._touched)]
+
+    def _progress(self) -> Progress:
+        segments = (*(closed.segment for closed in self._closed), Segment(self._segment.place, self._segment.entries))
+        held = Held(segments, self.written, self._initialization)
+        return Progress(held, self.durable, self.failure, self.ended)
 
     # The beginning: from nothing, or from what was found.
 
     def create(self, root: Path) -> None:
         """Make the epoch's directory below ``root``, its description and its first segment."""
-        made = False
-        try:
-            self._make_directories(root)
-            made = True
-            self._describe()
-            self._open()
-            if self._durably:
-                self._files.sync_directory(self._directory)
-        except OSError as error:
-            self._fail("create", self._directory, error)
-            self.close()
-            if made:
-                with suppress(OSError):
-                    empty_directory(self._files, self._directory)
+        with self._monitor:
+            made = False
+            try:
+                self._make_directories(root)
+                made = True
+                self._describe()
+                self._open()
+                if self._durably:
+                    self._files.sync_directory(self.directory)
+            except OSError as error:
+                self._fail("create", self.directory, error)
+                self._close()
+                if made:
+                    with suppress(OSError):
+                        empty_directory(self._files, self.directory)
+            self.progress = self._progress()
 
     def adopt(self) -> None:
         """Cut off what does not hold, and see to it that what does would survive the next power loss."""
-        try:
-            if not self._tail.segments:
-                return
-            if not self.ended:
-                self._open()
-                if self._durably:
-                    self._sync(None if self._tail.clean else Kind.CHECKPOINT)
-            elif self._durably:
-                self._data.open_to_sync()
-                self._index.open_to_sync()
-                self._sync(None)
-        except OSError as error:
-            self._fail("recover", self._directory, error)
-        finally:
-            self.close()
+        with self._monitor:
+            try:
+                for path in self._tail.leftovers:
+                    with suppress(OSError):
+                        self._files.unlink(path)
+                if not self._tail.segments:
+                    return
+                if not self.ended:
+                    self._open()
+                    if self._durably:
+                        self._sync(None if self._tail.clean else Kind.CHECKPOINT)
+                elif self._durably:
+                    self._segment.open_to_sync()
+                    self._sync(None)
+            except OSError as error:
+                self._fail("recover", self.directory, error)
+            finally:
+                self._close()
+                self.progress = self._progress()
 
     def _make_directories(self, root: Path) -> None:
         """Make the directories from ``root`` down to the epoch's own, which must be new."""
         parent = root
-        for part in self._directory.relative_to(root).parts:
+        for part in self.directory.relative_to(root).parts:
             path = parent / part
             try:
                 self._files.make_directory(path)
             except FileExistsError:
-                if path == self._directory:
+                if path == self.directory:
                     raise
             else:
                 if self._durably:
@@ -194,7 +216,7 @@ class EpochWriter:
 
     def _describe(self) -> None:
         """Write the description under another name first: it is there whole, or not at all."""
-        new = AppendedFile(self._files, self._directory / f"{DESCRIPTION}.new")
+        new = AppendedFile(self._files, self.directory / f"{DESCRIPTION}{NEW}")
         try:
             new.open(0)
             new.append([self.description.dump()])
@@ -202,116 +224,183 @@ class EpochWriter:
                 new.sync()
         finally:
             new.close()
-        self._files.rename(new.path, self._directory / DESCRIPTION)
+        self._files.rename(new.path, self.directory / DESCRIPTION)
 
     def _open(self) -> None:
-        """Open the last segment: its index first, so that bytes without an index are none of ours."""
-        if self._data.is_open:
-            return
-        place = self._places[-1]
-        self._index.open(position(self._entries))
-        if self.written == place.first and self._entries == 0:
-            self._index.cut(0)
-            self._index.append([pack_header(place.first, self._boot)])
-            if self._durably:  # from here on, a header that cannot be read is damage, not a beginning cut short
-                self._index.sync()
-        self._data.open(self.written - place.first)
+        self._segment.open(self.written, durably=self._durably)
 
     # Going on.
 
     def write(self, buffers: Sequence[Buffer], records: Sequence[Record]) -> None:
         """Append bytes, and the records that are now known; one that has no byte yet waits for it."""
-        if self.failure is not None or self.ended:
-            return
-        last = self._known[-1].offset if self._known else self._last
-        for record in records:
-            if record.offset > last:
-                self._known.append(record)
-                last = record.offset
-        try:
-            self._open()
-            self._write_data(buffers)
-            self._write_index(self.written)
-        except OSError as error:
-            self._stop("write to", error, syncable=True)
-
-    def sync(self) -> None:
-        """Make what is written durable, and say so in the index."""
-        if self.unsynced:
+        with self._monitor:
+            if self.failure is not None or self.ended:
+                return
+            last = self._known[-1].offset if self._known else self._segment.last
+            for record in records:
+                if record.offset > last:
+                    self._known.append(record)
+                    last = record.offset
             try:
                 self._open()
-                self._sync(Kind.CHECKPOINT)
+                end = self.written + sum(map(len, buffers))
+                while (point := self._where_to_roll(end)) is not None:
+                    before, buffers = _split(buffers, point.offset - self.written)
+                    self._write_data(before)
+                    self._segment.record(self._known, point.offset)
+                    self._roll(point)
+                self._write_data(buffers)
+                self._segment.record(self._known, self.written)
             except OSError as error:
-                self._stop("sync", error, syncable=False)
+                self._stop("write to", error, syncable=True)
+            self.progress = self._progress()
+
+    def sync(self) -> None:
+        """Make what is written durable, and say so in the index. While another thread does, nothing."""
+        with self._monitor:
+            if self.unsynced and not self._syncing:
+                try:
+                    self._open()
+                    self._sync(Kind.CHECKPOINT)
+                except OSError as error:
+                    self._stop("sync", error, syncable=False)
+                self.progress = self._progress()
 
     def finish(self) -> None:
         """Complete the epoch at its end, durably, or have a ``failure``."""
-        if self.failure is None and not self.ended:
-            try:
-                self._open()
-                self._sync(Kind.END)
-                self.ended = True
-            except OSError as error:
-                self._stop("finish", error, syncable=False)
-        self.close()
+        with self._monitor:
+            self._wait_for_sync()
+            if self.failure is None and not self.ended:
+                try:
+                    self._open()
+                    self._sync(Kind.END)
+                    self.ended = True
+                    self._touched = self._now()
+                except OSError as error:
+                    self._stop("finish", error, syncable=False)
+            self._close()
+            self.progress = self._progress()
 
     def close(self) -> None:
         """Give the descriptors back; the next write opens the files again."""
-        self._data.close()
-        self._index.close()
+        with self._monitor:
+            self._close()
 
     def discard(self, failure: StorageError) -> None:
         """Take nothing more: the files are about to go."""
-        if self.failure is None:
-            self.failure = failure
-        self._known.clear()
-        self.close()
+        with self._monitor:
+            if self.failure is None or isinstance(failure, GoneError):
+                self.failure = failure
+            self._known.clear()
+            self._close()
+            self.progress = self._progress()
 
-    # What raises OSError.
+    def trim(self, count: int, told: Callable[[], None]) -> None:
+        """Forget the first ``count`` segments. ``told`` is called when ``progress`` says so, before files go.
+
+        Raises OSError and StorageError; what has gone by then stays gone.
+        """
+        with self._monitor:
+            going = [closed.segment.place for closed in self._closed[:count]]
+            if not going:
+                return
+            left = [*(closed.segment.place for closed in self._closed[count:]), self._segment.place]
+            before = self._initialization
+            self._initialization = keep_initialization(
+                self._files, self.directory, self.progress.held, left[0].first, sync=self._durably
+            )
+            del self._closed[:count]
+            self.progress = self._progress()
+        told()
+        stale = before if before != self._initialization else None
+        remove_segments(self._files, self.directory, going, stale, sync=self._durably)
+
+    # What raises OSError. The lock is held.
 
     def _write_data(self, buffers: Sequence[Buffer]) -> None:
-        before = self._data.size
+        before = self.written
         try:
-            self._data.append(buffers)
+            self._segment.write(buffers)
         finally:
-            self.written += self._data.size - before
-            self._tally.bytes_written += self._data.size - before
+            self.written = self._segment.written
+            self._tally.bytes_written += self.written - before
 
-    def _write_index(self, end: int) -> None:
-        """Write the entries of the known records that begin before ``end``."""
-        records = self._known[: bisect_left(self._known, end, key=lambda record: record.offset)]
-        if not records:
-            return
-        packed: list[bytes] = []
-        states = [self._links]
-        for ordinal, record in enumerate(records, self._entries):
-            entry = Entry.of_record(record, states[-1], self._boot)
-            packed.append(entry.pack())
-            states.append(entry.links_after(ordinal))
-        before = self._index.size
+    def _where_to_roll(self, end: int) -> Record | None:
+        """The record with which a new segment has to begin, now that the bytes up to ``end`` have come; or None.
+
+        A random access point once the segment is full; any record once it is twice as long as that.
+        """
+        first, size = self._segment.place.first, self._rolling.size
+        old = self._rolling.age is not None and self._now() - self._began >= self._rolling.age
+        if end - first < size and not old:
+            return None
+        for record in self._known:
+            length = record.offset - first
+            if record.offset >= end:
+                break
+            if length <= 0 or self.written - record.offset > TAKEN_OVER_LIMIT:
+                continue
+            if length >= 2 * size or (record.flags & Flag.RANDOM_ACCESS and (old or length >= size)):
+                return record
+        return None
+
+    def _roll(self, point: Record) -> None:
+        """Begin the next segment with ``point``. All before it is durable first: only the last one is looked into by
+        recovery."""
+        self._wait_for_sync()
+        if self._durably and self.durable < self.written:
+            self._sync(Kind.CHECKPOINT)
+        taken = self._segment.take_over(point.offset, self.written - point.offset)
+        following = SegmentWriter(self._files, self._place(point.offset), self._boot)
         try:
-            self._index.append([b"".join(packed)])
-        finally:
-            whole = (self._index.size - before) // ENTRY_SIZE
-            if whole:
-                self._links_before, self._links = states[whole - 1], states[whole]
-                self._last = records[whole - 1].offset
-                self._entries += whole
-                del self._known[:whole]
+            following.begin(taken, point, durably=self._durably, now=self._now())
+        except OSError:
+            following.close()
+            raise
+        if taken:
+            self._known.remove(point)
+        now = self._now()
+        self._segment.close()
+        self._closed.append(Closed(Segment(self._segment.place, self._segment.entries), now))
+        self._segment, self._began = following, now
 
     def _sync(self, kind: Kind | None) -> None:
-        """Sync the data, then write the entry that says so (unless None), then sync the index."""
-        self._data.sync()
-        if kind is not None:
-            entry = Entry(kind, 0, self.written, self._synced_entries, self._now(), self._links, self._boot)
-            self._index.append([entry.pack()])
-            self._entries += 1
-        self._index.sync()
-        self._synced_entries = self._entries
-        self.durable = self.written
+        """Sync the data, then write the entry that says so (unless None), then sync the index.
+
+        The lock is given up while the system works: what is written meanwhile is for the next sync.
+        """
+        segment, target = self._segment, self.written
+        self._syncing = True
+        try:
+            self._unlocked(segment.sync_data)
+            if kind is not None:
+                segment.note(kind, target, self._now())
+            entries = segment.entries
+            self._unlocked(segment.sync_index)
+        finally:
+            self._syncing = False
+            self._monitor.notify_all()
+        segment.synced_entries = entries
+        self.durable = target
         self._tally.synced()
 
+    def _unlocked(self, work: Callable[[], None]) -> None:
+        self._monitor.release()
+        try:
+            work()
+        finally:
+            self._monitor.acquire()
+
+    def _wait_for_sync(self) -> None:
+        """Nothing may close or replace files that another thread syncs."""
+        while self._syncing:
+            self._monitor.wait()
+
     # The end of all writing.
+
+    def _close(self) -> None:
+        self._wait_for_sync()
+        self._segment.close()
 
     def _fail(self, doing: str, path: Path, error: OSError) -> None:
         self.failure = disk_error(doing, path, error)
@@ -319,28 +408,44 @@ class EpochWriter:
 
     def _stop(self, doing: str, error: OSError, *, syncable: bool) -> None:
         """Stop at the last record's beginning. ``syncable``: no sync has failed, so a later one can be believed."""
-        self._fail(doing, self._data.path, error)
-        starts = [self._last, *(record.offset for record in self._known if record.offset <= self.written)]
-        cut = max(self.durable, self._tail.end, *starts)
-        if self._index.is_open:
+        self._wait_for_sync()
+        if self.failure is not None:
+            return
+        segment = self._segment
+        self._fail(doing, segment.place.data_file, error)
+        starts = [segment.last, *(record.offset for record in self._known if record.offset <= self.written)]
+        least = max(self.durable, self._tail.end, segment.place.first)
+        cut = max(least, *starts)
+        if segment.has_index:
             with suppress(OSError):  # what a torn write left of an entry goes before others follow
-                self._index.cut(position(self._entries))
+                segment.cut_index()
             with suppress(OSError):
-                self._write_index(cut)
-            if (
-                self._known and self._known[0].offset < cut
-            ):  # without its entry it would seem to belong to the one before
-                cut = max(self.durable, self._tail.end, self._known[0].offset)
-            if self._last >= cut and self._links.record >= 0:
-                self._entries, self._links, self._last = self._links.record, self._links_before, -1
+                segment.record(self._known, cut)
+            if self._known and self._known[0].offset < cut:  # without its entry it would seem part of the one before
+                cut = max(least, self._known[0].offset)
+            if segment.last >= cut:
+                segment.forget_last()
             with suppress(OSError):
-                self._index.cut(position(self._entries))
+                segment.cut_index()
         self.written = cut
-        if self._data.is_open:
+        if segment.is_open:
             with suppress(OSError):
-                self._data.cut(cut - self._places[-1].first)
+                segment.cut_data(cut)
             if syncable:
                 with suppress(OSError):
                     self._sync(Kind.CHECKPOINT)
         self._known.clear()
-        self.close()
+        self._close()
+
+
+def _split(buffers: Sequence[Buffer], at: int) -> tuple[Sequence[Buffer], Sequence[Buffer]]:
+    """Cut buffers in two after their first ``at`` bytes."""
+    if at <= 0:
+        return (), buffers
+    for number, buffer in enumerate(buffers):
+        if at <= len(buffer):
+            view = memoryview(buffer)
+            after = [view[at:]] if at < len(buffer) else []
+            return [*buffers[:number], view[:at]], [*after, *buffers[number + 1 :]]
+        at -= len(buffer)
+    return buffers, ()

@@ -5,7 +5,9 @@
 
 - ``epoch.json``: what is known of the epoch from its first moment on;
 - ``<first offset, 20 digits>.<extension>``: a segment of the stream's bytes as they are, playable as a file;
-- ``<first offset, 20 digits>.index``: that segment's records (see :mod:`sdp.store.index`).
+- ``<first offset, 20 digits>.index``: that segment's records (see :mod:`sdp.store.index`);
+- ``<offset, 20 digits>.initialization``: the initialization segment of what is left, where retention has trimmed the
+  segment that it lay in.
 
 Names and epochs are checked here although the wire has checked them: nothing outside DIR is ever touched.
 """
@@ -24,8 +26,10 @@ __all__ = [
     "DESCRIPTION",
     "FORMAT_VERSION",
     "LOCK",
+    "NEW",
     "REMOVED",
     "Description",
+    "Initialization",
     "NewerFormatError",
     "SegmentPlace",
     "check_epoch",
@@ -34,9 +38,12 @@ __all__ = [
     "epoch_directory",
     "extension",
     "index_path",
+    "initialization_path",
+    "initializations",
     "is_epoch",
     "is_segment_of_name",
     "name_directory",
+    "orphans",
     "segment_places",
 ]
 
@@ -44,6 +51,8 @@ FORMAT_VERSION = 1
 """Of ``epoch.json`` and of the layout around it. The index has a version of its own."""
 DESCRIPTION = "epoch.json"
 LOCK = "@lock"
+NEW = ".new"
+"""Ends the name of a file that is not whole yet: once it is, it gets its own name."""
 REMOVED = "@removed"
 """Ends the name of an epoch's directory that is being removed: ``@<epoch>@removed``."""
 
@@ -52,6 +61,9 @@ _NAME_LIMIT = 255
 _SEGMENT = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~-]*")
 _EPOCH = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,127}")
 _FILE = re.compile(r"([0-9]{20})\.([a-z0-9]+)")
+
+_INITIALIZATION = "initialization"
+_NO_DATA = ("index", _INITIALIZATION)
 
 _EXTENSIONS = {
     "audio/aac": "aac",
@@ -80,6 +92,13 @@ class SegmentPlace(NamedTuple):
     first: int
     data_file: Path
     index_file: Path
+
+
+class Initialization(NamedTuple):
+    """An initialization segment that is kept although the segment that it lay in is gone."""
+
+    offset: int
+    file: Path
 
 
 class Description(NamedTuple):
@@ -160,6 +179,30 @@ def index_path(directory: Path, first: int) -> Path:
     return directory / f"{first:020d}.index"
 
 
+def initialization_path(directory: Path, offset: int) -> Path:
+    """Where the initialization segment that began at ``offset`` is kept once its segment is trimmed."""
+    return directory / f"{offset:020d}.{_INITIALIZATION}"
+
+
+def initializations(directory: Path, names: Iterable[str]) -> list[Initialization]:
+    """The kept initialization segments among the files of an epoch's directory, in order of their offsets."""
+    found = [
+        Initialization(int(match[1]), directory / name)
+        for name in names
+        if (match := _FILE.fullmatch(name)) and match[2] == _INITIALIZATION
+    ]
+    return sorted(found)
+
+
+def orphans(directory: Path, names: Iterable[str], first: int) -> list[Path]:
+    """The data files below ``first`` that have no index any more: a removal was cut short after the index's."""
+    return [
+        directory / name
+        for name in names
+        if (match := _FILE.fullmatch(name)) and match[2] not in _NO_DATA and int(match[1]) < first
+    ]
+
+
 def segment_places(directory: Path, names: Iterable[str], content_type: str) -> list[SegmentPlace]:
     """The segments among the files of an epoch's directory, in order of their offsets.
 
@@ -171,7 +214,7 @@ def segment_places(directory: Path, names: Iterable[str], content_type: str) -> 
         if match := _FILE.fullmatch(name):
             if match[2] == "index":
                 indexed.add(int(match[1]))
-            else:
+            elif match[2] not in _NO_DATA:
                 data[int(match[1])] = directory / name
     return [
         SegmentPlace(first, data.get(first) or data_path(directory, first, content_type), index_path(directory, first))

@@ -30,34 +30,49 @@ from sdp.store.layout import (
     DESCRIPTION,
     REMOVED,
     Description,
+    Initialization,
     SegmentPlace,
+    initializations,
     is_epoch,
     is_segment_of_name,
+    orphans,
     segment_places,
 )
 from sdp.store.removal import sweep
 
-__all__ = ["Tail", "examine", "find_epochs", "open_for_reading", "read_all", "read_description"]
+__all__ = ["Earlier", "Tail", "examine", "find_epochs", "open_for_reading", "read_all", "read_description"]
 
 _DESCRIPTION_LIMIT = 64 * 1024
 """Bytes of ``epoch.json`` that are read: it holds a name, an identifier and a Content-Type."""
 
 
 class Tail(NamedTuple):
-    """The end of an epoch: its segments, and where the last one can be gone on with.
+    """What an epoch consists of: its segments, and where the last one can be gone on with.
 
     ``entries`` of the last index hold, up to ``end`` bytes; ``last`` is the offset of the last record (-1: none),
-    ``links`` are those of the next entry. ``clean``: nothing is to be cut, no CHECKPOINT is missing.
+    ``links`` are those of the next entry, ``closed`` is when it was last written to as far as its index tells
+    (microseconds). ``clean``: nothing is to be cut, no CHECKPOINT is missing. ``initialization`` is what is kept of
+    trimmed segments, ``leftovers`` are files of them that should be gone.
     """
 
     segments: tuple[SegmentPlace, ...]
-    earlier_entries: tuple[int, ...] = ()
+    earlier: tuple[Earlier, ...] = ()
     entries: int = 0
     end: int = 0
     last: int = -1
     links: Links = Links()
     ended: bool = False
     clean: bool = False
+    closed: int | None = None
+    initialization: Initialization | None = None
+    leftovers: tuple[Path, ...] = ()
+
+
+class Earlier(NamedTuple):
+    """A segment that another one follows: the number of its index's entries, and when it was last written to."""
+
+    entries: int
+    closed: int | None
 
 
 class _Held(NamedTuple):
@@ -123,17 +138,38 @@ def examine(files: Files, directory: Path, content_type: str, *, trust: bool) ->
 
     Changes nothing. Raises OSError, and StorageError where the index cannot be understood.
     """
-    places = segment_places(directory, (name for name, _ in files.entries(directory)), content_type)
+    names = [name for name, _ in files.entries(directory)]
+    places = segment_places(directory, names, content_type)
     if not places:
         return Tail((), clean=True)
-    earlier = []
-    for place in places[:-1]:
-        with open_for_reading(files, place.index_file) as descriptor:
-            earlier.append(max(0, files.size(descriptor) // ENTRY_SIZE - 1))
-    return _examine_segment(files, tuple(places), tuple(earlier), trust=trust)
+    earlier = tuple(_earlier(files, place) for place in places[:-1])
+    tail = _examine_segment(files, tuple(places), earlier, trust=trust)
+    kept = initializations(directory, names)
+    leftovers = (*orphans(directory, names, places[0].first), *(each.file for each in kept[:-1]))
+    return tail._replace(initialization=kept[-1] if kept else None, leftovers=leftovers)
 
 
-def _examine_segment(files: Files, places: tuple[SegmentPlace, ...], earlier: tuple[int, ...], *, trust: bool) -> Tail:
+def _earlier(files: Files, place: SegmentPlace) -> Earlier:
+    """What is to be known of a segment that another one follows: it was complete before that was begun."""
+    with open_for_reading(files, place.index_file) as descriptor:
+        index = Index(
+            lambda at, length: read_all(files, descriptor, at, length),
+            max(0, files.size(descriptor) // ENTRY_SIZE - 1),
+            place.index_file,
+        )
+        return Earlier(index.count, _time(index.peek(index.count - 1) if index.count else None))
+
+
+def _time(entry: Entry | None) -> int | None:
+    """When an entry was written, or when what it speaks of was received."""
+    if entry is None:
+        return None
+    return entry.record.received_time if entry.kind == Kind.RECORD else entry.second_value
+
+
+def _examine_segment(
+    files: Files, places: tuple[SegmentPlace, ...], earlier: tuple[Earlier, ...], *, trust: bool
+) -> Tail:
     """Find the end of the last segment."""
     place = places[-1]
     try:
@@ -165,7 +201,8 @@ def _examine_segment(files: Files, places: tuple[SegmentPlace, ...], earlier: tu
     whole = size == position(held.entries) and there == held.end
     synced = kept is not None and kept.kind in (Kind.CHECKPOINT, Kind.END) and kept.offset == held.end
     links = kept.links_after(held.entries - 1) if kept is not None else Links()
-    return Tail(places, earlier, held.entries, held.end, last, links, ended, ended or (whole and synced and same_boot))
+    clean = ended or (whole and synced and same_boot)
+    return Tail(places, earlier, held.entries, held.end, last, links, ended, clean, _time(kept))
 
 
 def _last_boot(index: Index, header_boot: int) -> int:
@@ -207,8 +244,23 @@ def _after_power_loss(index: Index, there: int, first: int) -> _Held:
     return _Held(0, first, None)
 
 
+def _without_records_past(index: Index, at: int, checkpoint: Entry) -> _Held | None:
+    """While the sync went on that a CHECKPOINT speaks of, records past its offset may have come before it: they and
+    what follows them are cut off. None where there are none."""
+    ordinal = checkpoint.links.record
+    cut = None
+    while ordinal >= 0 and (entry := index.entry(ordinal)).offset >= checkpoint.offset:
+        cut, ordinal = ordinal, entry.links.record
+    if cut is None:
+        return None
+    return _Held(cut, checkpoint.offset, index.entry(cut - 1) if cut > 0 else None)
+
+
 def _with_records_that_follow(index: Index, at: int, checkpoint: Entry) -> _Held:
     """A record may become known late, after bytes that lie past its beginning were synced: keep such ones."""
+    cut = _without_records_past(index, at, checkpoint)
+    if cut is not None:
+        return cut
     held = _Held(at + 1, checkpoint.offset, checkpoint)
     for ordinal, entry in index.forward(at + 1, index.count):
         if entry is None or entry.kind != Kind.RECORD or entry.offset >= held.end:

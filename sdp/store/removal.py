@@ -1,4 +1,4 @@
-"""Streams leave the disk: every epoch of one name goes, what lies under ``name/…`` stays.
+"""Streams leave the disk: an epoch goes, or all of a name's; what lies under ``name/…`` stays.
 
 An epoch's directory first gets a name that marks it as going, atomically, so that a process that dies in the middle
 leaves either the whole epoch, or what the next start sweeps away.
@@ -12,7 +12,7 @@ from pathlib import Path
 from sdp.store.files import Files
 from sdp.store.layout import REMOVED, name_directory
 
-__all__ = ["empty_directory", "remove_name", "sweep"]
+__all__ = ["empty_directory", "remove_epoch", "remove_name", "sweep"]
 
 
 def empty_directory(files: Files, directory: Path) -> None:
@@ -41,6 +41,16 @@ def remove_name(files: Files, root: Path, name: str, *, sync: bool) -> None:
     for marked_directory in going:
         empty_directory(files, marked_directory)
     _prune(files, root, directory)
+
+
+def remove_epoch(files: Files, root: Path, directory: Path, *, sync: bool) -> None:
+    """Remove one epoch, and the directories that are empty then. Raises OSError."""
+    marked = directory.with_name(directory.name + REMOVED)
+    files.rename(directory, marked)
+    if sync:
+        files.sync_directory(directory.parent)
+    empty_directory(files, marked)
+    _prune(files, root, directory.parent)
 
 
 def sweep(files: Files, directory: Path) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.interfaces import IDelayedCall, IReactorFromThreads, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -24,19 +24,24 @@ from zope.interface import implementer
 from sdp.errors import StorageError
 from sdp.interfaces import IStore
 from sdp.store.announcer import Announcer
-from sdp.store.epoch import EpochWriter, Tally, disk_error
+from sdp.store.epoch import EpochWriter, Rolling, Tally
+from sdp.store.faults import disk_error
 from sdp.store.files import Buffer, Files
 from sdp.store.layout import LOCK, Description, NewerFormatError, check_name, epoch_directory
 from sdp.store.recording import Recording
 from sdp.store.recovery import Tail, examine, find_epochs, read_description
-from sdp.store.removal import remove_name
+from sdp.store.removal import remove_epoch, remove_name
+from sdp.store.retention import INTERVAL, REASONS, SHARE, Limits, Piece, Taken, choose
+from sdp.store.segments import GoneError
 from sdp.store.writer import Appended, Job, Writer
 from sdp.stream.record import Record
 
-__all__ = ["GATHER", "QUEUE_LIMIT", "SYNC_INTERVAL", "FileStore"]
+__all__ = ["GATHER", "QUEUE_LIMIT", "SEGMENT_SIZE", "SYNC_INTERVAL", "FileStore"]
 
 SYNC_INTERVAL = 1.0
 """Seconds after which written bytes are made durable."""
+SEGMENT_SIZE = 1024 * 1024 * 1024
+"""Bytes after which a recording goes on in another segment: the least that retention can take of it."""
 QUEUE_LIMIT = 64 * 1024 * 1024
 """Bytes, of all recordings together, that may wait for a slow disk before ingest has to pause (no status: it waits)."""
 GATHER = 0.005
@@ -57,8 +62,9 @@ class FileStore:
 
     ``sync_interval`` is in seconds: 0 makes each batch durable at once, None leaves it to the system while a
     recording runs (what is finished or closed is synced all the same).
-    ``queue_limit`` is in bytes. ``now`` gives microseconds since the Unix epoch. ``bytes_written``, ``syncs`` and
-    ``failures`` count since the store was opened.
+    ``queue_limit`` and ``segment_size`` are in bytes. ``now`` gives microseconds since the Unix epoch. With ``limits``
+    a ``clock`` has to say when to look at them. ``bytes_written``, ``syncs``, ``failures`` and ``trimmed`` (bytes, by
+    reason) count since the store was opened.
     """
 
     def __init__(
@@ -69,6 +75,9 @@ class FileStore:
         sync_interval: float | None = SYNC_INTERVAL,
         queue_limit: int = QUEUE_LIMIT,
         gather: float = GATHER,
+        segment_size: int = SEGMENT_SIZE,
+        limits: Limits | None = None,
+        clock: IReactorTime | None = None,
         now: Callable[[], int] = _microseconds,
         files: Files | None = None,
     ) -> None:
@@ -77,8 +86,11 @@ class FileStore:
         self.queue_limit = queue_limit
         self.queued = 0
         self.backlogged = False
+        self.trimmed = dict.fromkeys(REASONS, 0)
         self._durably = sync_interval is not None
         self._now = now
+        self._limits = limits if limits is not None else Limits()
+        self._rolling = _rolling(segment_size, self._limits)
         self._tally = Tally()
         self._created = 0
         self._recordings: dict[str, list[Recording]] = {}
@@ -88,6 +100,10 @@ class FileStore:
         self._announcer = Announcer(reactor)
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="sdp store reader")
         self._writer = Writer(sync_interval, gather)
+        self._clock = clock
+        self._looking: IDelayedCall | None = None
+        if self._limits:
+            self._look_later()
 
     @property
     def bytes_written(self) -> int:
@@ -163,7 +179,7 @@ class FileStore:
 
         def make() -> None:
             writer.create(root)
-            recording.moved(writer.progress())
+            recording.moved()
 
         self._job(make).addErrback(_log_failure)
         return recording
@@ -176,14 +192,14 @@ class FileStore:
             return fail(error)
         if self._closed:
             return fail(self._closed_error())
-        gone = StorageError(f"The recordings of {name} were removed.", status=410, title="Gone")
+        gone = GoneError(f"The recordings of {name} were removed.")
         recordings = self._recordings.pop(name, [])
 
         def work() -> None:
             for recording in recordings:
                 recording.writer.discard(gone)
                 self._writer.forget(recording.writer)
-                recording.moved(recording.writer.progress())
+                recording.moved()
             remove_name(self.files, self.directory, name, sync=self._durably)
 
         return self._job(work)
@@ -193,6 +209,9 @@ class FileStore:
         done: Deferred[None] = Deferred()
         if self._closing is None:
             self._closing = [done]
+            if self._looking is not None:
+                self._looking.cancel()
+                self._looking = None
             self._job(self._shut).addErrback(_log_failure).addCallback(self._shut_down)
             self._closed = True
         elif self._closing:
@@ -223,7 +242,7 @@ class FileStore:
         def work() -> None:
             recording.writer.finish()
             self._writer.forget(recording.writer)
-            recording.moved(recording.writer.progress())
+            recording.moved()
             if recording.writer.failure is not None:
                 raise recording.writer.failure
 
@@ -282,7 +301,14 @@ class FileStore:
 
     def _epoch_writer(self, directory: Path, description: Description, tail: Tail) -> EpochWriter:
         return EpochWriter(
-            self.files, directory, description, tail, durably=self._durably, now=self._now, tally=self._tally
+            self.files,
+            directory,
+            description,
+            tail,
+            rolling=self._rolling,
+            durably=self._durably,
+            now=self._now,
+            tally=self._tally,
         )
 
     def _keep(self, writer: EpochWriter) -> Recording:
@@ -301,30 +327,83 @@ class FileStore:
                 if description is None:
                     continue
                 tail = examine(self.files, directory, description.content_type, trust=not self._durably)
-                writer = self._epoch_writer(directory, description._replace(name=name, epoch=epoch), tail)
-                writer.adopt()
-                found.append(writer)
+                found.append(self._epoch_writer(directory, description._replace(name=name, epoch=epoch), tail))
             except NewerFormatError:
                 raise
             except (OSError, StorageError) as error:
                 self._tally.failed()
                 text = str(disk_error("read", directory, error) if isinstance(error, OSError) else error)
                 self.post(partial(_log.error, "An epoch is left out: {text}", text=text))
+        self._writer.syncer.adopt(found)
         return sorted(found, key=lambda writer: (writer.description.name, writer.description.created))
 
     def _recovered(self, found: list[EpochWriter]) -> list[Recording]:
         self._created = max([self._created, *(writer.description.created for writer in found)])
         return [self._keep(writer) for writer in found]
 
+    # Retention.
+
+    def _look_later(self, _: object = None) -> None:
+        if self._clock is None:
+            raise ValueError("limits need a clock")
+        if not self._closed:
+            self._looking = self._clock.callLater(INTERVAL, self._look)
+
+    def _look(self) -> None:
+        """Hold what there is against the limits, in the writer thread."""
+        self._looking = None
+        streams = {name: list(recordings) for name, recordings in self._recordings.items()}
+        self._job(lambda: self._trim(streams)).addCallback(self._trimmed).addErrback(_log_failure).addBoth(
+            self._look_later
+        )
+
+    def _trim(self, streams: dict[str, list[Recording]]) -> list[Recording]:
+        """In the writer thread: take what is too much. Return the recordings of which nothing is left."""
+        pieces = {name: _pieces(recordings) for name, recordings in streams.items()}
+        whole: list[Recording] = []
+        going: dict[Recording, list[Taken]] = {}
+        free = self.files.free_bytes(self.directory) if self._limits.free is not None else 0
+        for taken in choose(pieces, self._limits, self._now(), free):
+            going.setdefault(cast(Recording, taken.piece.epoch), []).append(taken)
+        for recording, all_taken in going.items():
+            try:
+                if len(all_taken) < len(recording.writer.pieces):
+                    recording.writer.trim(len(all_taken), recording.moved)
+                else:
+                    self._remove_epoch(recording)
+                    whole.append(recording)
+                for taken in all_taken:
+                    self.trimmed[taken.reason] += taken.piece.size
+            except (OSError, StorageError) as error:
+                text = str(
+                    disk_error("trim", recording.writer.directory, error) if isinstance(error, OSError) else error
+                )
+                self.post(partial(_log.error, "{name} cannot be trimmed: {text}", name=recording.name, text=text))
+        return whole
+
+    def _remove_epoch(self, recording: Recording) -> None:
+        writer = recording.writer
+        writer.discard(GoneError(f"This epoch of {recording.name} is not kept any longer."))
+        self._writer.forget(writer)
+        recording.moved()
+        remove_epoch(self.files, self.directory, writer.directory, sync=self._durably)
+
+    def _trimmed(self, whole: list[Recording]) -> None:
+        for recording in whole:
+            kept = self._recordings.get(recording.name, [])
+            if recording in kept:
+                kept.remove(recording)
+            if not kept:
+                self._recordings.pop(recording.name, None)
+
     def _shut(self) -> None:
         """In the writer thread, last of all."""
         self._writer.end()
-        for recordings in list(self._recordings.values()):
-            for recording in recordings:
-                if recording.writer.unsynced:
-                    recording.writer.sync()
-                    recording.moved(recording.writer.progress())
-                recording.writer.close()
+        recordings = [recording for known in list(self._recordings.values()) for recording in known]
+        self._writer.syncer.close([recording.writer for recording in recordings if recording.writer.unsynced])
+        for recording in recordings:
+            recording.moved()
+            recording.writer.close()
         self._readers.shutdown(wait=True)
         with suppress(OSError):
             self.files.close(self._lock)
@@ -334,6 +413,28 @@ class FileStore:
         waiting, self._closing = self._closing or [], []
         for done in waiting:
             done.callback(None)
+
+
+def _rolling(size: int, limits: Limits) -> Rolling:
+    """How long a segment may get, so that the limits can be kept by taking whole ones."""
+    if limits.size is not None:
+        size = min(size, limits.size // SHARE)
+    return Rolling(max(size, 1), None if limits.age is None else limits.age // SHARE)
+
+
+def _pieces(recordings: Sequence[Recording]) -> list[Piece]:
+    """A name's segments, the oldest first. The one that is written to may not go; nor, as long as it is the name's
+    newest, what a failing disk has stopped."""
+    pieces: list[Piece] = []
+    for recording in recordings:
+        writer = recording.writer
+        segments, end = writer.pieces, writer.written
+        over = writer.ended or (writer.failure is not None and recording is not recordings[-1])
+        ends = [*(segment.segment.place.first for segment in segments[1:]), end]
+        for (segment, at), stop in zip(segments, ends, strict=True):
+            complete = over or segment.place is not segments[-1].segment.place
+            pieces.append(Piece(recording, stop - segment.place.first, at, complete))
+    return pieces
 
 
 def _log_failure(failure: Failure) -> None:

@@ -1,6 +1,6 @@
 """The writer thread: the one place in which a stream's bytes wait for the disk.
 
-append > mailbox > (one wake-up takes all that has come) > one gathered write a recording > group sync
+append > mailbox > (one wake-up takes all that has come) > one gathered write a recording > the sync thread
 
 A wake-up waits a moment before it looks into the mailbox: what arrives within that moment shares its system calls, and
 the reactor's thread, which has consumers to serve with the same bytes, is not interrupted for each record.
@@ -11,31 +11,28 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from threading import Condition, Thread
 from typing import NamedTuple
 
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from sdp.errors import StorageError
-from sdp.store.epoch import EpochWriter, Progress
+from sdp.store.epoch import EpochWriter
 from sdp.store.files import Buffer
+from sdp.store.syncer import Syncer, guarded
 from sdp.stream.record import Record
 
 __all__ = ["Appended", "Job", "Writer"]
 
-_SYNCS_AT_ONCE = 8
-"""Syncs of several files under way together share the file system's journal commits."""
-_log = Logger()
+IDLE = 10.0
+"""Seconds after which a recording that nothing comes for gives its descriptors back."""
 
 
 class Appended(NamedTuple):
     """Bytes and records on their way to a recording's files; ``moved`` is told what came of it."""
 
     to: EpochWriter
-    moved: Callable[[Progress], None]
+    moved: Callable[[], None]
     data: Buffer
     records: tuple[Record, ...]
 
@@ -50,7 +47,7 @@ class Job(NamedTuple):
 class _Batch:
     """What one wake-up has for one recording."""
 
-    def __init__(self, moved: Callable[[Progress], None]) -> None:
+    def __init__(self, moved: Callable[[], None]) -> None:
         self.moved = moved
         self.buffers: list[Buffer] = []
         self.records: list[Record] = []
@@ -59,8 +56,8 @@ class _Batch:
 class Writer:
     """A thread that writes. ``sync_interval`` and ``gather`` are in seconds; a None interval never syncs.
 
-    Bytes become durable within the interval after they came (0: with each batch), together: one deadline, set by
-    the first that wait, serves all recordings.
+    Bytes become durable within the interval after they came, beside the writing; with 0 each batch is synced before
+    the next one is written.
     """
 
     def __init__(self, sync_interval: float | None, gather: float) -> None:
@@ -71,9 +68,8 @@ class Writer:
         self._closing = False
         self._condition = Condition()
         self._batches: dict[EpochWriter, _Batch] = {}
-        self._unsynced: dict[EpochWriter, Callable[[Progress], None]] = {}
-        self._deadline: float | None = None
-        self._syncers = ThreadPoolExecutor(_SYNCS_AT_ONCE, thread_name_prefix="sdp store sync")
+        self._open: dict[EpochWriter, float] = {}
+        self.syncer = Syncer(None if sync_interval is None else max(0.0, sync_interval - self._gather))
         self._thread = Thread(target=self._run, name="sdp store writer", daemon=True)
         self._thread.start()
 
@@ -97,11 +93,11 @@ class Writer:
     def join(self) -> None:
         """Wait for the thread, after its last job."""
         self._thread.join()
-        self._syncers.shutdown()
 
     def forget(self, epoch: EpochWriter) -> None:
         """Called by a job that closed the recording: there is nothing left to sync."""
-        self._unsynced.pop(epoch, None)
+        self._open.pop(epoch, None)
+        self.syncer.forget(epoch)
 
     def _run(self) -> None:
         while not self._closing:
@@ -114,19 +110,16 @@ class Writer:
                     self._write()
                     self._do(item)
             self._write()
-            if self._deadline is not None and time.monotonic() >= self._deadline:
-                self._sync()
+            self._rest()
 
     def _take(self) -> list[Appended | Job]:
-        """Wait for mail, or for the time to sync, and empty the mailbox."""
+        """Wait for mail, or for the time to close what rests, and empty the mailbox."""
         with self._condition:
             self._idle = True
             while not self._mail:
-                left = None if self._deadline is None else self._deadline - time.monotonic()
-                if left is not None and left <= 0:
-                    break
-                self._condition.wait(left)
                 self._idle = True
+                if not self._condition.wait(IDLE if self._open else None):
+                    break
             self._idle = False
         if self._mail and self._gather > 0 and not self._urgent:
             time.sleep(self._gather)
@@ -135,31 +128,30 @@ class Writer:
 
     def _write(self) -> None:
         batches, self._batches = self._batches, {}
+        now = time.monotonic() if batches else 0.0
         for epoch, batch in batches.items():
-            self._guarded(epoch, partial(epoch.write, batch.buffers, batch.records))
-            if epoch.unsynced and self._interval is not None:
-                if self._interval == 0:
-                    self._guarded(epoch, epoch.sync)
-                else:
-                    self._unsynced[epoch] = batch.moved
-                    if self._deadline is None:
-                        self._deadline = time.monotonic() + self._interval - self._gather
-            batch.moved(epoch.progress())
+            guarded(epoch, partial(epoch.write, batch.buffers, batch.records))
+            self._open.pop(epoch, None)
+            if epoch.is_open:
+                self._open[epoch] = now
+            if self._interval != 0 and epoch.unsynced:
+                self.syncer.wants(epoch, batch.moved)
+            batch.moved()
+        if self._interval == 0 and batches:
+            self.syncer.sync(batches)
+            for batch in batches.values():
+                batch.moved()
 
-    def _sync(self) -> None:
-        waiting, self._unsynced = self._unsynced, {}
-        self._deadline = None
-        list(self._syncers.map(lambda epoch: self._guarded(epoch, epoch.sync), waiting))
-        for epoch, moved in waiting.items():
-            moved(epoch.progress())
-
-    def _guarded(self, epoch: EpochWriter, work: Callable[[], None]) -> None:
-        """A mistake in one recording's writing stops that recording; the thread goes on with the others."""
-        try:
-            work()
-        except Exception as error:
-            _log.failure("Recording {name} stops", name=epoch.description.name)
-            epoch.discard(StorageError(f"Recording {epoch.description.name} has stopped: {error!r}; please report it."))
+    def _rest(self) -> None:
+        """Close the files of recordings that nothing has come for, in the order in which they were written to."""
+        oldest = time.monotonic() - IDLE
+        for epoch, written in list(self._open.items()):
+            if written > oldest:
+                break
+            if self._interval is not None and epoch.unsynced:
+                continue
+            del self._open[epoch]
+            epoch.close()
 
     def _do(self, job: Job) -> None:
         try:

@@ -200,6 +200,13 @@ class ForgetfulFiles(Files):
             self._alive()
             super().truncate(descriptor, length)
 
+    def rename(self, old: Path, new: Path) -> None:
+        with self._lock:
+            self._alive()
+            super().rename(old, new)
+            if old in self._synced:
+                self._synced[new] = self._synced.pop(old)
+
     def sync(self, descriptor: int) -> None:
         with self._lock:
             self._alive()

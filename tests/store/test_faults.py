@@ -29,6 +29,9 @@ PIECES = [
 ]
 STREAM = b"".join(data for data, _ in PIECES)
 RECORDS = [record for _, records in PIECES for record in records]
+WHOLE = 1 << 30
+"""A segment's size at which the stream has one; with SMALL, it has one for each random access point."""
+SMALL = 8
 BOUNDARIES = {record.offset for record in RECORDS} | {len(STREAM)}
 
 
@@ -65,9 +68,11 @@ def play(
     return recording, promises, errors
 
 
-def check_next_life(directory: Path, durable: int, files: Files | None = None) -> tuple[int, bool]:
+def check_next_life(
+    directory: Path, durable: int, files: Files | None = None, segment_size: int = WHOLE
+) -> tuple[int, bool]:
     """Recover, hold it against the stream, go on, recover again. Return the end found, and whether complete."""
-    with opened(directory, files) as (store, reactor):
+    with opened(directory, files, segment_size=segment_size) as (store, reactor):
         found = reactor.wait(store.recover())
         assert store.failures == 0
         if not found:
@@ -99,14 +104,14 @@ def durable_at(recording: Recording, offset: int) -> Callable[[], bool]:
     return lambda: recording.durable == offset
 
 
-def every_call(directory: Path, **how: Any) -> int:
+def every_call(directory: Path, segment_size: int, **how: Any) -> int:
     """Fail at the first call, the second, and so on until the recording meets no fault. Return how many there were."""
     at = 0
     while True:
         at += 1
         files = FaultyFiles(**how)
         root = directory / str(at)
-        with opened(root, files) as (store, reactor):
+        with opened(root, files, segment_size=segment_size) as (store, reactor):
             files.arm(at)
             recording, promises, errors = play(store, reactor)
             if not files.failed:
@@ -123,30 +128,32 @@ def every_call(directory: Path, **how: Any) -> int:
             assert recording.written in BOUNDARIES | {promises.durable}
             assert content(reactor, recording) == STREAM[: recording.written]
             durable = recording.durable
-        check_next_life(root, durable)
+        check_next_life(root, durable, segment_size=segment_size)
 
 
+@pytest.mark.parametrize("segment_size", [WHOLE, SMALL])
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EACCES])
 @pytest.mark.parametrize("for_good", [False, True])
-def test_a_fault_at_every_call(tmp_path: Path, code: int, for_good: bool) -> None:
-    assert every_call(tmp_path, error=code, for_good=for_good) > 20
+def test_a_fault_at_every_call(tmp_path: Path, code: int, for_good: bool, segment_size: int) -> None:
+    assert every_call(tmp_path, segment_size, error=code, for_good=for_good) > 20
 
 
 @pytest.mark.parametrize("only", ["open", "pwritev", "sync", "sync_directory", "make_directory", "rename"])
 def test_every_call_is_among_them(tmp_path: Path, only: str) -> None:
-    assert every_call(tmp_path, only=only) > 0
+    assert every_call(tmp_path, SMALL, only=only) > 0
 
 
-def test_a_disk_that_is_full_after_any_number_of_bytes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("segment_size", [WHOLE, SMALL])
+def test_a_disk_that_is_full_after_any_number_of_bytes(tmp_path: Path, segment_size: int) -> None:
     whole = FaultyFiles(room=10**9)
-    with opened(tmp_path / "whole", whole) as (store, reactor):
+    with opened(tmp_path / "whole", whole, segment_size=segment_size) as (store, reactor):
         play(store, reactor)
     assert whole.room is not None
     needed = 10**9 - whole.room
     for room in range(20, needed, 5):
         root = tmp_path / str(room)
         files = FaultyFiles(room=room)
-        with opened(root, files) as (store, reactor):
+        with opened(root, files, segment_size=segment_size) as (store, reactor):
             recording, promises, _ = play(store, reactor)
             assert recording.failure is not None
             assert "No space left on device; make room on the disk" in str(recording.failure)
@@ -158,22 +165,23 @@ def test_a_disk_that_is_full_after_any_number_of_bytes(tmp_path: Path) -> None:
             other.append(b"abc", [Record(0)])
             reactor.until(durable_at(other, 3))
             shutil.rmtree(root / "other")
-        check_next_life(root, durable)
+        check_next_life(root, durable, segment_size=segment_size)
         shutil.rmtree(root)
 
 
-def test_the_process_dies_at_every_call(tmp_path: Path) -> None:
+@pytest.mark.parametrize("segment_size", [WHOLE, SMALL])
+def test_the_process_dies_at_every_call(tmp_path: Path, segment_size: int) -> None:
     """After ``for_good`` nothing reaches the files any more: as after kill -9, between two calls or within a write."""
     ends = set()
     for at in itertools.count(1):
         files = FaultyFiles(for_good=True)
         root = tmp_path / str(at)
-        with opened(root, files) as (store, reactor):
+        with opened(root, files, segment_size=segment_size) as (store, reactor):
             files.arm(at)
             _, promises, _ = play(store, reactor)
         if not files.failed:
             break
-        ends.add(check_next_life(root, promises.durable, FaultyFiles())[0])
+        ends.add(check_next_life(root, promises.durable, FaultyFiles(), segment_size)[0])
     assert len(ends) > 10
 
 
@@ -231,12 +239,13 @@ def test_a_last_entry_with_a_flipped_bit_is_cut_off(tmp_path: Path) -> None:
     assert check_next_life(tmp_path, 0, FaultyFiles())[0] == len(STREAM)
 
 
-@pytest.mark.parametrize("seed", range(100))
+@pytest.mark.parametrize("seed", range(200))
 def test_the_power_goes(tmp_path: Path, seed: int) -> None:
     """What was not synced is there in part, in any order, or as zeros; what was is whole."""
     chance = random.Random(seed)
-    machine = ForgetfulFiles(chance.randint(8, 50))
-    with opened(tmp_path, machine, sync_interval=chance.choice([0, 0, 3600])) as (store, reactor):
+    machine = ForgetfulFiles(chance.randint(8, 70))
+    how: dict[str, Any] = {"sync_interval": chance.choice([0, 0, 0.001, 3600])}
+    with opened(tmp_path, machine, segment_size=chance.choice([WHOLE, SMALL]), **how) as (store, reactor):
         recording = store.create("a/b", "e", "video/mp4")
         promises = Promises(recording)
         pieces = PIECES[: chance.randint(0, len(PIECES))]

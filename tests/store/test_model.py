@@ -43,10 +43,11 @@ class StoreMachine(RuleBasedStateMachine):
 
     _count: ClassVar[int] = 0
 
-    @initialize(interval=st.sampled_from([0, 3600.0, None]))
-    def begin(self, interval: float | None) -> None:
+    @initialize(interval=st.sampled_from([0, 0.001, 3600.0, None]), segment_size=st.sampled_from([1, 20, 1 << 30]))
+    def begin(self, interval: float | None, segment_size: int) -> None:
         self.root = Path(tempfile.mkdtemp(prefix="sdp-store-"))
         self.interval = interval
+        self.segment_size = segment_size
         self.epochs: list[Epoch] = []
         self.open_store()
 
@@ -58,6 +59,7 @@ class StoreMachine(RuleBasedStateMachine):
             self.reactor,  # type: ignore[arg-type]
             sync_interval=self.interval,
             gather=0,
+            segment_size=self.segment_size,
             files=self.files,
         )
 

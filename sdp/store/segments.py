@@ -1,0 +1,141 @@
+"""What is held of an epoch, and how it is read: the blocking half of every read, on values that never change.
+
+A :class:`Held` is a picture of an epoch's segments at one moment. Whoever reads with it may find that a file is gone
+by now, since retention has trimmed it: that is a :class:`GoneError`, never other bytes.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple, TypeVar
+
+from sdp.errors import StorageError
+from sdp.store.faults import disk_error
+from sdp.store.files import Files
+from sdp.store.index import ENTRY_SIZE, Index
+from sdp.store.layout import Initialization, SegmentPlace
+from sdp.store.recovery import open_for_reading, read_all
+from sdp.stream.record import Flag, Record
+
+__all__ = ["GoneError", "Held", "Segment", "initialization", "last_record", "read", "records"]
+
+INITIALIZATION_LIMIT = 16 * 1024 * 1024
+"""Bytes: a longer initialization segment is no more than damage, and is not kept or given as one."""
+
+T = TypeVar("T")
+
+
+class GoneError(StorageError):
+    """What was to be read is not kept any longer (RFC 9110 section 15.5.11)."""
+
+    status = 410
+    default_title = "Gone"
+
+
+class Segment(NamedTuple):
+    """A segment's files, and how many entries of its index may be read."""
+
+    place: SegmentPlace
+    entries: int
+
+
+class Held(NamedTuple):
+    """Which segments there are, up to which offset they are written, and what is kept to decode the first one with."""
+
+    segments: tuple[Segment, ...]
+    written: int
+    initialization: Initialization | None = None
+
+    @property
+    def start(self) -> int:
+        """The first offset that is held."""
+        return self.segments[0].place.first
+
+    def end_of(self, number: int) -> int:
+        """Where a segment ends: where the next one begins."""
+        return self.segments[number + 1].place.first if number + 1 < len(self.segments) else self.written
+
+    def at(self, offset: int) -> int:
+        """Which segment ``offset`` lies in."""
+        return max(0, bisect_right(self.segments, offset, key=lambda segment: segment.place.first) - 1)
+
+
+def read(files: Files, held: Held, offset: int, length: int) -> bytes:
+    """The bytes of [offset, offset + length), all of which are held. Raises StorageError, GoneError."""
+    parts: list[bytes] = []
+    number = held.at(offset)
+    while length > 0:
+        place = held.segments[number].place
+        size = min(length, held.end_of(number) - offset)
+        try:
+            with open_for_reading(files, place.data_file) as descriptor:
+                part = read_all(files, descriptor, offset - place.first, size)
+        except OSError as error:
+            raise disk_error("read", place.data_file, error) from error
+        if not part:
+            if not parts:
+                raise StorageError(f"{place.data_file} is shorter than what was written to it: restore it from a copy.")
+            break
+        parts.append(part)
+        offset += len(part)
+        length -= len(part)
+        number = held.at(offset)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def records(files: Files, held: Held, start: int, end: int, limit: int) -> list[Record]:
+    """The Records that cover [start, end), at most ``limit``."""
+    found: list[Record] = []
+    number = held.at(start)
+    while len(found) < limit and number < len(held.segments) and held.segments[number].place.first < end:
+        look = partial(Index.records, start=start, end=end, limit=limit - len(found))
+        found += _search(files, held.segments[number], look)
+        number += 1
+    return found
+
+
+def last_record(files: Files, held: Held, before: int, flag: Flag) -> Record | None:
+    """The last Record with ``flag`` set that begins at or before ``before``, or None."""
+    for number in range(held.at(before), -1, -1):
+        found = _search(files, held.segments[number], partial(Index.last_record, before=before, flag=flag))
+        if found is not None:
+            return found
+    return None
+
+
+def initialization(files: Files, held: Held, before: int) -> tuple[Record, bytes] | None:
+    """The last initialization segment that begins at or before ``before``, whole; None where none is held."""
+    record = last_record(files, held, before, Flag.INITIALIZATION)
+    if record is None:
+        return _kept(files, held.initialization, before)
+    following = records(files, held, record.offset, held.written, 2)[1:]
+    end = following[0].offset if following else held.written
+    if end - record.offset > INITIALIZATION_LIMIT:
+        return None
+    return record, read(files, held, record.offset, end - record.offset)
+
+
+def _kept(files: Files, kept: Initialization | None, before: int) -> tuple[Record, bytes] | None:
+    if kept is None or kept.offset > before:
+        return None
+    try:
+        with open_for_reading(files, kept.file) as descriptor:
+            data = read_all(files, descriptor, 0, INITIALIZATION_LIMIT)
+    except OSError as error:
+        raise disk_error("read", kept.file, error) from error
+    return Record(kept.offset, Flag.INITIALIZATION), data
+
+
+def _search(files: Files, segment: Segment, look: Callable[[Index], T]) -> T:
+    path = segment.place.index_file
+    if segment.entries == 0:  # its file may not be there yet
+        return look(Index(lambda at, length: b"", 0, path))
+    try:
+        with open_for_reading(files, path) as descriptor:
+            # fewer than were promised only where a failing disk has made the writer cut them off since
+            count = min(segment.entries, files.size(descriptor) // ENTRY_SIZE - 1)
+            return look(Index(lambda at, length: read_all(files, descriptor, at, length), count, path))
+    except OSError as error:
+        raise disk_error("read", path, error) from error
