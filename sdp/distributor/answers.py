@@ -12,7 +12,7 @@ from sdp.distributor.asking import Ask, Interval, check_possessed, holds, live_s
 from sdp.distributor.delivery import Delivery, LagLimits, OnLag, send_interval
 from sdp.distributor.forms import Form, Parts, Raw
 from sdp.distributor.ingest import matches, unsatisfied
-from sdp.distributor.reading import gone, initialization, join_point
+from sdp.distributor.reading import arrival, gone, initialization, join_point
 from sdp.distributor.streams import Streams
 from sdp.errors import Refusal
 from sdp.http1.fields import parse_entity_tags
@@ -76,7 +76,8 @@ class Answers:
         elif epoch.ended:
             await self._whole(exchange, epoch)
         elif head_only:
-            exchange.start(200, self._lines(epoch, live=True), None)
+            first = (b"First-Offset", b"%d" % epoch.first_offset)
+            exchange.start(200, [*self._lines(epoch, live=True), first], None)
         else:
             await self._plain(exchange, epoch)
 
@@ -125,7 +126,9 @@ class Answers:
         """Return where a consumer begins, the initialization segment it lacks, and the offset of the one it has."""
         joining = await initialization(epoch, join_point(epoch))
         interval = None if joining is None else (joining[0].offset, joining[0].offset + len(joining[1]))
-        start = live_start(epoch, possessed, interval, self._streams.settings.catch_up, self._streams.now())
+        arrived = await arrival(epoch, possessed[-1][1]) if possessed else None
+        since = self._streams.now() - self._streams.settings.catch_up * 1e6
+        start = live_start(epoch, possessed, interval, arrived, since)
         before = await initialization(epoch, start)
         if before is None:
             return start, None, None

@@ -84,13 +84,13 @@ def holds(possessed: list[Interval], start: int, end: int) -> bool:
 
 
 def live_start(
-    epoch: Epoch, possessed: list[Interval], initialization: Interval | None, catch_up: float, now: int
+    epoch: Epoch, possessed: list[Interval], initialization: Interval | None, arrived: int | None, since: float
 ) -> int:
     """Return the offset from which a live consumer is served.
 
-    It goes on after the greatest byte that it has, where no random access point lies after that or where its lag is
-    below ``catch_up`` seconds; else at the newest random access point. ``initialization`` is the segment before that;
-    who has only that has nothing. ``now`` is in microseconds.
+    It goes on after the greatest byte that it has, where no random access point lies after that or where the next one
+    ``arrived`` after ``since`` (microseconds); else at the newest random access point. ``initialization`` is the
+    segment before that; who has only that has nothing.
     """
     newest = join_point(epoch)
     if not possessed:
@@ -100,10 +100,7 @@ def live_start(
     following = possessed[-1][1]
     if following >= epoch.end or newest <= following:
         return following
-    arrival = epoch.log.arrival(following)
-    if following >= epoch.log.start and arrival is not None and now - arrival < catch_up * 1e6:
-        return following
-    return newest
+    return following if arrived is not None and arrived > since else newest
 
 
 def missing(possessed: list[Interval], first: int, end: int) -> list[Interval]:

@@ -109,6 +109,9 @@ class Fanout:
         for edge in tuple(self._edges.values()):
             if edge.ahead:
                 self._pass(edge, edge.form.available(log))
+            if edge.members and edge.offset < log.start:
+                # A relay's log has jumped: what lies between is read where it is kept, each by its own place.
+                self._leave(edge, edge.members)
             if edge.members:
                 available = edge.form.available(log)
                 if available > edge.offset:

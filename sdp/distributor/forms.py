@@ -27,8 +27,12 @@ def record_lines(record: Record) -> list[tuple[bytes, bytes]]:
         lines.append((b"Capture-Time", b"%d" % record.capture_time))
     if record.received_time is not None:
         lines.append((b"Received-Time", b"%d" % record.received_time))
+    if record.hop_times:
+        lines.append((b"Hop-Times", b", ".join(b"%d" % time for time in record.hop_times)))
     if record.flags & Flag.RANDOM_ACCESS:
         lines.append((b"Random-Access", b"?1"))
+    if record.flags & Flag.INITIALIZATION:
+        lines.append((b"Initialization", b"?1"))
     return lines
 
 

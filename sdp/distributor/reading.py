@@ -11,7 +11,7 @@ from sdp.stream.catalog import Epoch
 from sdp.stream.log import Span
 from sdp.stream.record import Flag, Record
 
-__all__ = ["BLOCK", "gone", "initialization", "join_point", "read", "read_spans"]
+__all__ = ["BLOCK", "arrival", "gone", "initialization", "join_point", "read", "read_spans"]
 
 BLOCK = 64 * 1024
 """How many bytes a reader that is behind takes at a time: what it can hold up, and what it may be sent at once."""
@@ -67,6 +67,18 @@ async def next_record(epoch: Epoch, offset: int) -> int | None:
                 return record.offset
     following = log.next_record(offset)
     return None if following is None else following.offset
+
+
+async def arrival(epoch: Epoch, offset: int) -> int | None:
+    """Return when the byte at ``offset`` arrived (microseconds), from wherever that is known; else None."""
+    log, recording = epoch.log, cast(Any, epoch.recording)
+    if offset >= log.start:
+        return log.arrival(offset)
+    if recording is None or not epoch.first_offset <= offset < recording.written:
+        return None
+    reading: Deferred[list[Record]] = recording.records(offset, offset + 1, 1)
+    found = await reading
+    return found[0].received_time if found else None
 
 
 async def initialization(epoch: Epoch, before: int) -> tuple[Record, bytes] | None:

@@ -36,8 +36,8 @@ _PUBLISHING = (b"POST", b"PUT", b"DELETE")
 _READING = (b"GET", b"HEAD")
 
 EXPOSED = (
-    b"Accept-Ranges, Capture-Time, Connection-Type, Content-Range, Date, Durable-Offset, ETag, Preference-Applied,"
-    b" Random-Access, Received-Time, Retry-After, Upload-Offset"
+    b"Accept-Ranges, Capture-Time, Connection-Type, Content-Range, Date, Durable-Offset, ETag, First-Offset,"
+    b" Preference-Applied, Random-Access, Received-Time, Retry-After, Upload-Offset, Via"
 )
 ACCEPTED = b"Accept, Authorization, Connection-Type, Content-Range, If-Match, If-None-Match, If-Range, Prefer, Range"
 

@@ -183,3 +183,54 @@ def test_against_a_model(
     spans = list(log.spans(log.start))
     inside = {mark for mark in marks if log.start <= mark < log.end}
     assert {span.offset for span in spans if span.record is not None} == inside
+
+
+class TestRestart:
+    """A relay's log that jumps: see :meth:`StreamLog.restart`."""
+
+    def test_the_window_begins_anew_and_reads_on(self) -> None:
+        log = filled((8, RAP), (8, Flag.NONE))
+        log.restart(100)
+        assert (log.start, log.end, log.known) == (100, 100, 100)
+        assert log.records == []
+        log.append(b"after", [Record(100, RAP)], 105, 9)
+        assert log.read(100) == [b"after"]
+        assert log.evicted_bytes == 16
+        assert log.newest() == Record(100, RAP)
+        assert [span.record for span in log.spans(100)] == [Record(100, RAP)]
+        with pytest.raises(LookupError):
+            log.read(15)
+
+    def test_the_initialization_segment_stays_whole(self) -> None:
+        log = filled((10, INIT))
+        log.append(b"more", [], 14, 0)
+        log.restart(50)
+        log.append(b"frame", [Record(50, RAP)], 55, 0)
+        found = log.initialization_before(50)
+        assert found is not None
+        assert log.initialization(found) == b"\0" * 10 + b"more"
+
+    def test_what_was_pinned_before_stays_pinned(self) -> None:
+        log = filled((10, INIT), (400, RAP), (400, RAP), window=700)
+        assert log.start > 10
+        log.restart(5000)
+        found = log.initialization_before(5000)
+        assert found is not None
+        assert log.initialization(found) == b"\0" * 10
+
+    def test_of_two_initialization_segments_the_last_is_kept(self) -> None:
+        log = filled((10, INIT), (20, RAP), (7, INIT), (20, RAP))
+        log.restart(1000)
+        found = log.initialization_before(1000)
+        assert found is not None
+        assert found.offset == 30
+        assert log.initialization(found) == bytes([2]) * 7
+        assert log.initialization_before(29) is None
+
+    def test_not_backwards_and_not_after_the_end(self) -> None:
+        log = filled((8, RAP))
+        with pytest.raises(ValueError, match="at or after its end"):
+            log.restart(7)
+        log.finish()
+        with pytest.raises(ValueError, match="at or after its end"):
+            log.restart(100)
