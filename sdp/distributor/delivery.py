@@ -71,6 +71,7 @@ class Delivery:
         self._limits = limits
         self._now = now
         self._sent_initialization = sent_initialization
+        self._run_start = offset
 
     @property
     def _counters(self) -> Counters:
@@ -133,11 +134,14 @@ class Delivery:
     async def _jump(self, target: Record) -> None:
         """Go on at a random access point, with the initialization segment before it where that is another one."""
         self._count_jump()
-        self.offset = target.offset
+        sent_from, sent_to = self._run_start, self.offset
+        self._run_start = self.offset = target.offset
         before = await initialization(self.epoch, self.offset)
         if before is not None and before[0].offset not in (self._sent_initialization, self.offset):
             record, data = before
             self._sent_initialization = record.offset
+            if sent_from <= record.offset and record.offset + len(data) <= sent_to:
+                return  # it came along in the run that ends here
             await self._write(self.form.encode_bytes(record.offset, data, record))
 
     def _count_jump(self) -> None:
