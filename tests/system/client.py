@@ -93,7 +93,11 @@ class Peer:
         if source is not None:
             self.socket.bind((source, 0))
         self.socket.settimeout(LIMIT)
-        self.socket.connect((host, port))
+        try:
+            self.socket.connect((host, port))
+        except OSError:
+            self.socket.close()
+            raise
         self.port = port
         self._held = b""
         self._decoded = b""
