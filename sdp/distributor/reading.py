@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 
-from sdp.errors import Refusal
+from sdp.errors import Refusal, StorageError
 from sdp.stream.catalog import Epoch
 from sdp.stream.log import Span
 from sdp.stream.record import Flag, Record
@@ -31,10 +31,15 @@ async def read(epoch: Epoch, offset: int, limit: int = BLOCK, end: int | None = 
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
     stop = log.start if end is None else min(end, log.start)
     recording = cast(Any, epoch.recording)
-    if recording is None or not recording.start <= offset < recording.written:
+    if recording is None or offset >= recording.written:
         raise gone(epoch)
     reading: Deferred[bytes] = recording.read(offset, min(limit, stop - offset))
-    data = await reading
+    try:
+        data = await reading
+    except StorageError as error:
+        if error.status == 410:  # below what retention has left, or taken by it at this moment
+            raise gone(epoch) from error
+        raise
     if not data:
         raise gone(epoch)
     return data

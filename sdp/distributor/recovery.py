@@ -69,7 +69,7 @@ async def _restart_point(recording: Any, memory: int) -> int:
 
 async def _initialization(recording: Any, before: int) -> tuple[Record, bytes] | None:
     """The last initialization segment that begins before ``before``, and its bytes."""
-    if before <= recording.start:
+    if before <= 0:
         return None
     record: Record | None = await recording.last_record(before - 1, Flag.INITIALIZATION)
     if record is None:

@@ -95,9 +95,10 @@ class SegmentPlace(NamedTuple):
 
 
 class Initialization(NamedTuple):
-    """An initialization segment that is kept although the segment that it lay in is gone."""
+    """An initialization segment that is kept although the segment that it lay in is gone: [offset, end) in a file."""
 
     offset: int
+    end: int
     file: Path
 
 
@@ -184,10 +185,10 @@ def initialization_path(directory: Path, offset: int) -> Path:
     return directory / f"{offset:020d}.{_INITIALIZATION}"
 
 
-def initializations(directory: Path, names: Iterable[str]) -> list[Initialization]:
+def initializations(directory: Path, names: Iterable[str]) -> list[tuple[int, Path]]:
     """The kept initialization segments among the files of an epoch's directory, in order of their offsets."""
     found = [
-        Initialization(int(match[1]), directory / name)
+        (int(match[1]), directory / name)
         for name in names
         if (match := _FILE.fullmatch(name)) and match[2] == _INITIALIZATION
     ]

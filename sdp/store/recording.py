@@ -141,7 +141,7 @@ class Recording:
         Fails with StorageError, of status 410 (RFC 9110 section 15.5.11) below ``start``, and where retention takes
         the bytes away at this moment.
         """
-        if offset < self.start:
+        if offset < self.start and not self._kept(offset):
             return fail(self._gone())
         length = min(length, READ_LIMIT, self.written - offset)
         if length <= 0:
@@ -150,21 +150,23 @@ class Recording:
 
     def records(self, start: int, end: int, limit: int = 4096) -> Deferred[list[Record]]:
         """The Records that cover [start, end) of what is written, at most ``limit``."""
-        start, end = max(start, self.start), min(end, self.written)
+        start, end = start if self._kept(start) else max(start, self.start), min(end, self.written)
         if start >= end:
             return succeed([])
         return self._look(lambda files, held: segments.records(files, held, start, end, limit))
 
     def last_record(self, before: int, flag: Flag) -> Deferred[Record | None]:
-        """The last Record with ``flag`` set that begins at or before ``before``, or None."""
+        """The last Record with ``flag`` set that begins at or before ``before``, or None.
+
+        An initialization segment may lie below ``start``: what retention has left could not be decoded without it, so
+        it is kept, and can be read.
+        """
         return self._look(lambda files, held: segments.last_record(files, held, before, flag))
 
-    def initialization(self, before: int) -> Deferred[tuple[Record, bytes] | None]:
-        """The last initialization segment that begins at or before ``before``, and its bytes, or None.
-
-        It may lie below ``start``: what retention has left could not be decoded without it.
-        """
-        return self._look(lambda files, held: segments.initialization(files, held, before))
+    def _kept(self, offset: int) -> bool:
+        """Whether ``offset`` lies in an initialization segment that outlives its surroundings."""
+        kept = self._held.initialization
+        return kept is not None and kept.offset <= offset < kept.end
 
     def _gone(self) -> GoneError:
         return GoneError(f"{self.name} is kept from offset {self.writer.progress.held.start} on only.")

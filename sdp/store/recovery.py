@@ -145,8 +145,13 @@ def examine(files: Files, directory: Path, content_type: str, *, trust: bool) ->
     earlier = tuple(_earlier(files, place) for place in places[:-1])
     tail = _examine_segment(files, tuple(places), earlier, trust=trust)
     kept = initializations(directory, names)
-    leftovers = (*orphans(directory, names, places[0].first), *(each.file for each in kept[:-1]))
-    return tail._replace(initialization=kept[-1] if kept else None, leftovers=leftovers)
+    leftovers = (*orphans(directory, names, places[0].first), *(path for _, path in kept[:-1]))
+    return tail._replace(initialization=_kept(files, *kept[-1]) if kept else None, leftovers=leftovers)
+
+
+def _kept(files: Files, offset: int, path: Path) -> Initialization:
+    with open_for_reading(files, path) as descriptor:
+        return Initialization(offset, offset + files.size(descriptor), path)
 
 
 def _earlier(files: Files, place: SegmentPlace) -> Earlier:

@@ -63,7 +63,13 @@ class Held(NamedTuple):
 
 
 def read(files: Files, held: Held, offset: int, length: int) -> bytes:
-    """The bytes of [offset, offset + length), all of which are held. Raises StorageError, GoneError."""
+    """The bytes of [offset, offset + length), all of which are held, or of the kept initialization segment.
+
+    Raises StorageError.
+    """
+    kept = held.initialization
+    if kept is not None and offset < held.start:
+        return _kept(files, kept, offset, length)
     parts: list[bytes] = []
     number = held.at(offset)
     while length > 0:
@@ -86,8 +92,14 @@ def read(files: Files, held: Held, offset: int, length: int) -> bytes:
 
 
 def records(files: Files, held: Held, start: int, end: int, limit: int) -> list[Record]:
-    """The Records that cover [start, end), at most ``limit``."""
+    """The Records that cover [start, end), at most ``limit``; of a kept initialization segment, itself and its end."""
     found: list[Record] = []
+    kept = held.initialization
+    if kept is not None and kept.offset <= start < kept.end:
+        found.append(Record(kept.offset, Flag.INITIALIZATION))
+        if kept.end < min(end, held.start):
+            found.append(Record(kept.end))
+        start = held.start
     number = held.at(start)
     while len(found) < limit and number < len(held.segments) and held.segments[number].place.first < end:
         look = partial(Index.records, start=start, end=end, limit=limit - len(found))
@@ -102,6 +114,9 @@ def last_record(files: Files, held: Held, before: int, flag: Flag) -> Record | N
         found = _search(files, held.segments[number], partial(Index.last_record, before=before, flag=flag))
         if found is not None:
             return found
+    kept = held.initialization
+    if flag == Flag.INITIALIZATION and kept is not None and kept.offset <= before:
+        return Record(kept.offset, flag)
     return None
 
 
@@ -109,7 +124,7 @@ def initialization(files: Files, held: Held, before: int) -> tuple[Record, bytes
     """The last initialization segment that begins at or before ``before``, whole; None where none is held."""
     record = last_record(files, held, before, Flag.INITIALIZATION)
     if record is None:
-        return _kept(files, held.initialization, before)
+        return None
     following = records(files, held, record.offset, held.written, 2)[1:]
     end = following[0].offset if following else held.written
     if end - record.offset > INITIALIZATION_LIMIT:
@@ -117,15 +132,12 @@ def initialization(files: Files, held: Held, before: int) -> tuple[Record, bytes
     return record, read(files, held, record.offset, end - record.offset)
 
 
-def _kept(files: Files, kept: Initialization | None, before: int) -> tuple[Record, bytes] | None:
-    if kept is None or kept.offset > before:
-        return None
+def _kept(files: Files, kept: Initialization, offset: int, length: int) -> bytes:
     try:
         with open_for_reading(files, kept.file) as descriptor:
-            data = read_all(files, descriptor, 0, INITIALIZATION_LIMIT)
+            return read_all(files, descriptor, offset - kept.offset, min(length, kept.end - offset))
     except OSError as error:
         raise disk_error("read", kept.file, error) from error
-    return Record(kept.offset, Flag.INITIALIZATION), data
 
 
 def _search(files: Files, segment: Segment, look: Callable[[Index], T]) -> T:

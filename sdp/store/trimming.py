@@ -41,7 +41,7 @@ def keep_initialization(files: Files, directory: Path, held: Held, begin: int, *
     files.rename(new.path, path)
     if sync:
         files.sync_directory(directory)
-    return Initialization(record.offset, path)
+    return Initialization(record.offset, record.offset + len(data), path)
 
 
 def remove_segments(
