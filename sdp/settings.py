@@ -30,6 +30,7 @@ __all__ = [
     "count",
     "describe",
     "directory_or_none",
+    "durability",
     "flag",
     "load",
     "optional",
@@ -53,6 +54,7 @@ _SIZE = re.compile(r"([0-9]{1,18})(?: ?(KiB|MiB|GiB|TiB|B))?")
 _SIZES: Final = {None: 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 _SECONDS = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)(?: ?(ms|s|min|h|d))?")
 _UNITS: Final = {None: 1.0, "ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_SYNC: Final[Mapping[str, float | None]] = {"always": 0.0, "never": None}
 _FLAGS: Final = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
 
 
@@ -112,6 +114,16 @@ def seconds(given: str) -> float:
     return float(match[1]) * _UNITS[match[2]]
 
 
+def durability(given: str) -> float | None:
+    """When what is written has to be durable: ``always`` (0.0), within so many seconds, or ``never`` (None)."""
+    if given in _SYNC:
+        return _SYNC[given]
+    try:
+        return seconds(given)
+    except ValueError:
+        raise ValueError("must be always, never, or a duration in seconds, such as 1 or 200ms") from None
+
+
 def count(given: str) -> int:
     """A whole number, zero or more."""
     if not re.fullmatch(r"[0-9]{1,18}", given):
@@ -168,7 +180,15 @@ directory_or_none.__name__ = "directory"
 
 # --- The fields of a settings class ---
 
-_METAVARS: Final = {"text": "TEXT", "size": "SIZE", "seconds": "SECONDS", "count": "N", "positive": "N", "flag": ""}
+_METAVARS: Final = {
+    "text": "TEXT",
+    "size": "SIZE",
+    "seconds": "SECONDS",
+    "count": "N",
+    "positive": "N",
+    "flag": "",
+    "durability": "always|SECONDS|never",
+}
 
 
 def setting(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import attrs
 
-from sdp.settings import count, directory_or_none, flag, optional, path, positive, seconds, setting, size
+from sdp.settings import count, directory_or_none, durability, flag, optional, path, positive, seconds, setting, size
 
 __all__ = ["DistributorSettings"]
 
@@ -24,7 +24,22 @@ class DistributorSettings:
     store_required: bool = setting(
         False, "Refuse posts with 507 while the disk fails, instead of going on without a recording.", parse=flag
     )
-    sync_interval: float = setting("1", "How long bytes may wait to be made durable.", parse=seconds)
+    sync: float | None = setting(
+        "1",
+        "How long bytes may wait to be made durable; never leaves it to the system while a stream runs.",
+        parse=durability,
+    )
+    fan_out_after_sync: bool = setting(False, "Consumers are given only what is durable already.", parse=flag)
+    segment_bytes: int = setting("1GiB", "How long a recording's file gets before another one follows.", parse=size)
+    retain_bytes: int | None = setting(
+        "none", "How much of each stream is kept on the disk, its newest file aside.", parse=optional(size)
+    )
+    retain_seconds: float | None = setting(
+        "none", "For how long streams are kept on the disk.", parse=optional(seconds)
+    )
+    retain_free: int | None = setting(
+        "none", "The oldest of all streams goes while the disk has less free room than this.", parse=optional(size)
+    )
     memory: int = setting("64MiB", "How much of each stream stays in memory.", parse=size)
 
     stalled_after: float = setting("5", "Without bytes for so long, an open stream's state is stalled.", parse=seconds)

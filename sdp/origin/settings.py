@@ -12,6 +12,7 @@ from sdp.settings import (
     REQUIRED,
     choice,
     directory_or_none,
+    durability,
     flag,
     optional,
     path,
@@ -77,6 +78,9 @@ class OriginSettings:
     loop: bool = setting(False, "Begin a finite source again at its end.", parse=flag)
     store: Path | None = setting(
         "sdp-origin", "Where all that is captured is kept; none for no disk.", parse=directory_or_none
+    )
+    sync: float | None = setting(
+        "1", "How long bytes may wait to be made durable; never leaves it to the system.", parse=durability
     )
     memory: int = setting("64MiB", "How much of the stream is kept in memory.", parse=byte_size)
     fragment: float | None = setting(

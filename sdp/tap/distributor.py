@@ -10,7 +10,7 @@ from twisted.application.service import IService
 
 from sdp.distributor.service import DistributorParts, DistributorService
 from sdp.distributor.settings import DistributorSettings
-from sdp.store import FileStore
+from sdp.store import FileStore, Limits
 from sdp.tap.leaving import Leaving
 from sdp.tap.options import SettingsOptions, one_line_on_error, options_for
 
@@ -30,7 +30,19 @@ def makeService(options: SettingsOptions[DistributorSettings], reactor: Any = No
     def open_store() -> FileStore | None:
         if settings.store is None:
             return None
-        return FileStore(settings.store, reactor, sync_interval=settings.sync_interval)
+        limits = Limits(
+            size=settings.retain_bytes,
+            age=None if settings.retain_seconds is None else round(settings.retain_seconds * 1e6),
+            free=settings.retain_free,
+        )
+        return FileStore(
+            settings.store,
+            reactor,
+            sync_interval=settings.sync,
+            segment_size=settings.segment_bytes,
+            limits=limits,
+            clock=reactor,
+        )
 
     with one_line_on_error(COMMAND):
         parts = DistributorParts(open_store=open_store, wall_clock=time.time, random_bytes=os.urandom)

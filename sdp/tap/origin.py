@@ -59,7 +59,7 @@ def makeService(options: SettingsOptions[OriginSettings], reactor: Any = None) -
             return None
         from sdp.store import FileStore
 
-        return FileStore(settings.store, reactor)
+        return FileStore(settings.store, reactor, sync_interval=settings.sync)
 
     with one_line_on_error(COMMAND):
         spec = source_spec(settings)
