@@ -30,8 +30,8 @@ from loopback.stamps import Finder, record_body, stamp
 
 sys.path.insert(0, str(ROOT))
 
-from sdp.http1 import End, Response, ResponseReader  # noqa: E402  (the tree's own)
-from sdp.http1.multipart import Part, PartsReader, boundary_of  # noqa: E402
+from sdp.http1 import End, Response, ResponseReader
+from sdp.http1.multipart import Part, PartsReader, boundary_of
 
 PATTERNS = (("640x360", "30"), ("1280x720", "60"))
 RECORD = 2048
@@ -128,7 +128,7 @@ class Records:
                     self._parts = PartsReader(boundary_of(event.headers.get(b"content-type") or b""))
             elif isinstance(event, End):
                 self.ended = True
-            elif self._parts is not None:
+            elif isinstance(event, bytes) and self._parts is not None:
                 self._parts.feed(event)
                 found += self._passages(self._parts, here)
         return found

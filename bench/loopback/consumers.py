@@ -19,7 +19,7 @@ import time
 from array import array
 from pathlib import Path
 
-from loopback.stamps import Finder
+from .stamps import Finder
 
 __all__ = ["Load", "read_request"]
 
@@ -122,6 +122,13 @@ class Load:
         missed = self.missed + sum(finder.missed for _, finder in self._open.values())
         return {"bytes": self.received, "missed": missed, "lost": self.lost, "refused": self.refused}
 
+    def close(self) -> None:
+        """Close what is open."""
+        for connection, _ in self._open.values():
+            connection.close()
+        self._open.clear()
+        self._poll.close()
+
     @property
     def joined(self) -> int:
         return len(self._answered)
@@ -135,6 +142,7 @@ def main() -> None:
     load.until_told()
     Path(file).write_bytes(load.samples.tobytes())
     print(json.dumps(load.summary()), flush=True)
+    load.close()
 
 
 if __name__ == "__main__":

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from loopback.figures import percentile, size_text
-from loopback.processes import BENCH, HOST, Process, Unavailable, compiled, environment
-from loopback.servers import FanoutServer
-from loopback.stamps import Samples
+from .figures import percentile, size_text
+from .processes import BENCH, HOST, Process, Unavailable, compiled, environment
+from .servers import FanoutServer
+from .stamps import Samples
 
 __all__ = ["Case", "Consumers", "Loader", "Publisher", "measure", "measure_joining"]
 

@@ -24,8 +24,8 @@ from array import array
 from collections.abc import Callable
 from pathlib import Path
 
-from loopback.consumers import read_request
-from loopback.stamps import STAMP_SIZE, record_body, stamp
+from .consumers import read_request
+from .stamps import STAMP_SIZE, record_body, stamp
 
 __all__ = ["Stream"]
 

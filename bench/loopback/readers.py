@@ -9,7 +9,7 @@ import sys
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from loopback.processes import HOST
+from .processes import HOST
 
 __all__ = ["READERS"]
 

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from loopback.processes import BENCH, HOST, Process, Unavailable, compiled, free_port, twistd
+from .processes import BENCH, HOST, Process, Unavailable, compiled, free_port, twistd
 
 __all__ = ["Distributor", "FanoutServer", "Floor", "Icecast", "Nchan", "server_named"]
 
@@ -43,7 +43,9 @@ http {{
  nchan_shared_memory_size 256m;
  server {{
   listen 127.0.0.1:{port};
-  location ~ ^/bench/(\\d+)$ {{ nchan_pubsub http-chunked; nchan_channel_id $1; nchan_message_buffer_length 64; }}
+  location ~ ^/bench/(\\d+)$ {{
+   nchan_publisher http; nchan_subscriber http-chunked; nchan_channel_id $1; nchan_message_buffer_length 64;
+  }}
  }}
 }}
 """
@@ -141,6 +143,7 @@ class Nchan(FanoutServer):
 
     name = "nchan"
     pub_head = (*FanoutServer.pub_head, "Content-Type: application/octet-stream")
+    get_head = (*FanoutServer.get_head, "TE: chunked")
 
     def command(self, port: int, directory: Path) -> Sequence[str | Path]:
         program = shutil.which("nginx")
