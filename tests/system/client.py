@@ -93,6 +93,7 @@ class Peer:
         if source is not None:
             self.socket.bind((source, 0))
         self.socket.settimeout(LIMIT)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             self.socket.connect((host, port))
         except OSError:

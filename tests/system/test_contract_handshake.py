@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.client import Response
-from tests.system.processes import Distributor, problem_of
+from tests.system.processes import Distributor, eventually, problem_of
 
 pytestmark = pytest.mark.system
 
@@ -125,7 +125,7 @@ def test_a_consumer_is_described_with_its_lag(distributor: Distributor, name: st
 def test_a_stream_without_bytes_is_stalled(start, name: str) -> None:
     server = start("--stalled-after", "0.001")
     server.post(name, 0, b"abc")
-    assert server.describe(name)["state"] == "stalled"
+    eventually(lambda: server.describe(name)["state"] == "stalled", "the stall")
 
 
 def test_the_page_for_people_links_to_what_plays_a_stream(distributor: Distributor, name: str) -> None:
