@@ -136,7 +136,7 @@ def plan(post: Post, epoch: Epoch | None, *, held: bool) -> Plan:
         raise Refusal(
             412, "Another epoch", f"If-Match names an epoch that is not current: {now}. Ask with HEAD, begin anew."
         )
-    if held and epoch is not None and not epoch.ended and (post.tags is None or post.range is None):
+    if held and epoch is not None and not epoch.closed and (post.tags is None or post.range is None):
         raise _conflict(
             "Another connection is this stream's Origin. To take over, send If-Match with the epoch's ETag."
         )
@@ -149,10 +149,11 @@ def plan(post: Post, epoch: Epoch | None, *, held: bool) -> Plan:
 
 def _plan_finish(content_range: ContentRange, epoch: Epoch | None) -> Plan:
     length = content_range.complete
-    if epoch is None or length != epoch.end:
-        where = "there is no such stream" if epoch is None else f"the log ends at {epoch.end}"
+    if epoch is None or length != epoch.accepted_end:
+        where = "there is no such stream" if epoch is None else f"the log ends at {epoch.accepted_end}"
         raise _conflict(
-            f"The epoch cannot end at {length}: {where}.", (unsatisfied(epoch.end),) if epoch and epoch.ended else ()
+            f"The epoch cannot end at {length}: {where}.",
+            (unsatisfied(epoch.accepted_end),) if epoch and epoch.closed else (),
         )
     if epoch.complete_length is not None and epoch.complete_length != length:
         raise _conflict(f"The complete length was said to be {epoch.complete_length}.")
@@ -164,35 +165,38 @@ def _plan_content(post: Post, content_range: ContentRange, epoch: Epoch | None) 
     assert first is not None
     assert last is not None
     end = None if last == MAX_LAST else last + 1
-    if epoch is None or (epoch.ended and first == 0 and post.tags is None):
+    if epoch is None or (epoch.closed and first == 0 and post.tags is None):
         if first > 0:
             raise _conflict(f"There is no such stream, and its first byte is 0, not {first}.")
         return Plan(Action.BEGIN, 0, end, complete)
-    if epoch.ended:
-        if end is None or end > epoch.end or (complete is not None and complete != epoch.end):
-            raise _conflict(f"The epoch has ended at {epoch.end}.", (unsatisfied(epoch.end),))
+    if epoch.closed:
+        if end is None or end > epoch.accepted_end or (complete is not None and complete != epoch.accepted_end):
+            raise _conflict(f"The epoch has ended at {epoch.accepted_end}.", (unsatisfied(epoch.accepted_end),))
         if first < epoch.first_offset:
-            raise _conflict(_not_held(epoch), (unsatisfied(epoch.end),))
+            raise _conflict(_not_held(epoch), (unsatisfied(epoch.accepted_end),))
         return Plan(Action.COMPARE, first, end)
     if (
         post.content_type is not None
         and (epoch.declared_type or post.content_type).lower() != post.content_type.lower()
     ):
         raise _conflict(f"This epoch's Content-Type is {epoch.declared_type}; it cannot change.")
-    if first > epoch.end:
-        raise _conflict(f"The log ends at {epoch.end}; bytes from {first} on would leave a gap. Send from {epoch.end}.")
+    if first > epoch.accepted_end:
+        end_now = epoch.accepted_end
+        raise _conflict(f"The log ends at {end_now}; bytes from {first} on would leave a gap. Send from {end_now}.")
     promised = epoch.complete_length
-    if complete is not None and (complete < epoch.end or promised not in (None, complete)):
-        raise _conflict(f"The complete length cannot be {complete}: it is {promised or epoch.end} or more already.")
+    if complete is not None and (complete < epoch.accepted_end or promised not in (None, complete)):
+        raise _conflict(
+            f"The complete length cannot be {complete}: it is {promised or epoch.accepted_end} or more already."
+        )
     if promised is not None and end is not None and end > promised:
         raise _conflict(f"The complete length was said to be {promised}.")
-    if first < epoch.first_offset and first < epoch.end:
+    if first < epoch.first_offset and first < epoch.accepted_end:
         raise _conflict(_not_held(epoch))
     return Plan(Action.APPEND, first, end, complete)
 
 
 def _not_held(epoch: Epoch) -> str:
-    return f"The bytes below {epoch.first_offset} are no longer held to compare with. Send from {epoch.end}."
+    return f"The bytes below {epoch.first_offset} are no longer held to compare with. Send from {epoch.accepted_end}."
 
 
 class Ingest(Protocol):
@@ -241,7 +245,7 @@ class PostBody:
         self._end = what.end
         self._accepted = False
         self._comparing: Deferred[None] | None = None
-        if what.action is not Action.COMPARE and self.position == epoch.end:
+        if what.action is not Action.COMPARE and self.position == epoch.accepted_end:
             self._accept()
 
     def _accept(self) -> None:
@@ -250,7 +254,7 @@ class PostBody:
         self._ingest.accepted(self.exchange, self.epoch)
         if self._plan.complete_length is not None:
             self.epoch.complete_length = self._plan.complete_length
-        if self._plan.start == self.epoch.end:
+        if self._plan.start == self.epoch.accepted_end:
             self.epoch.begin_body(self._post.capture_time, self._post.random_access)
         elif self._post.random_access is not None:
             self.epoch.log.forget_implied()
@@ -266,7 +270,7 @@ class PostBody:
 
     def _take(self, data: bytes, excess: bool) -> None:
         # Until this POST is accepted another may append: the overlap reaches to where the log ends by now.
-        if data and not self._accepted and self.position < self.epoch.end:
+        if data and not self._accepted and self.position < self.epoch.accepted_end:
             self._compare(data, excess)
         else:
             self._append(data)
@@ -277,7 +281,7 @@ class PostBody:
         epoch = self.epoch
         if self.exchange.answer is not Answer.NONE or not data or not self._may_append():
             return
-        room = None if self.epoch.complete_length is None else self.epoch.complete_length - epoch.end
+        room = None if self.epoch.complete_length is None else self.epoch.complete_length - epoch.accepted_end
         if room is not None and len(data) > room:
             self._append_allowed(data[:room])
             self._refuse(_conflict(f"The complete length was said to be {self.epoch.complete_length}."))
@@ -289,8 +293,8 @@ class PostBody:
         epoch = self.epoch
         if self._is_removed():
             return False
-        if epoch.ended:
-            self._refuse(_conflict(f"The epoch has ended at {epoch.end}.", (unsatisfied(epoch.end),)))
+        if epoch.closed:
+            self._refuse(_conflict(f"The epoch has ended at {epoch.accepted_end}.", (unsatisfied(epoch.accepted_end),)))
             return False
         if self._accepted:
             return True
@@ -311,7 +315,7 @@ class PostBody:
         self.position += len(data)
         if data:
             self.epoch.append(data, self._ingest.now())
-        if self.epoch.complete_length == self.epoch.end:
+        if self.epoch.complete_length == self.epoch.accepted_end:
             self.epoch.finish()
         if not self._ingest.when_room(self.epoch, self.exchange.channel.resume_body):
             self.exchange.channel.pause_body()
@@ -325,10 +329,10 @@ class PostBody:
 
     def _compare(self, data: bytes, excess: bool) -> None:
         """Compare as much as is held in memory at once; where the disk has it, the content waits."""
-        split = min(self.epoch.end - self.position, len(data))
+        split = min(self.epoch.accepted_end - self.position, len(data))
         overlap, rest = data[:split], data[split:]
         if self.position >= self.epoch.log.start:
-            held = b"".join(self.epoch.log.read(self.position, len(overlap)))
+            held = self.epoch.accepted(self.position, len(overlap))
             self._compared(held == overlap, overlap, rest, excess)
             return
         channel = self.exchange.channel
@@ -367,7 +371,7 @@ class PostBody:
         if self.exchange.answer is not Answer.NONE:
             return
         if not equal:
-            lines = (unsatisfied(self.epoch.end),) if self.epoch.ended else ()
+            lines = (unsatisfied(self.epoch.accepted_end),) if self.epoch.closed else ()
             self._refuse(_conflict(f"The bytes from {self.position} on differ from those that are held.", lines))
             return
         self.position += len(overlap)
@@ -385,7 +389,7 @@ class PostBody:
             return
         if self._is_removed():
             return
-        compared = not self._accepted and self.epoch.ended
+        compared = not self._accepted and self.epoch.closed
         if not compared and not self._accepted and not self._may_append():
             return
         failure = self._ingest.disk_failure(self.epoch)
@@ -393,12 +397,12 @@ class PostBody:
             self._refuse(failure)
             return
         epoch = self.epoch
-        if self._post.range is None or (self._accepted and epoch.complete_length == epoch.end):
+        if self._post.range is None or (self._accepted and epoch.complete_length == epoch.accepted_end):
             epoch.finish()
         self._release(broken=False)
         lines = self._ingest.stream_lines(epoch)
         if compared:
-            lines.append(unsatisfied(epoch.end))
+            lines.append(unsatisfied(epoch.accepted_end))
         self.exchange.respond(201 if self._plan.action is Action.BEGIN else 204, lines)
 
     def lost(self, error: SDPError | None) -> None:

@@ -104,6 +104,8 @@ class DistributorService(Service):
         self._reactor = reactor
         self._leave = leave
         self._parts = parts
+        if settings.fan_out_after_sync and (settings.store is None or settings.sync is None):
+            raise ConfigurationError("--fan-out-after-sync needs a --store, and a --sync other than never.")
         self._endpoints = [self._endpoint(description) for description in settings.listen]
         publish = None if settings.publish_token is None else Secrets.read(settings.publish_token, "--publish-token")
         read = None if settings.read_token is None else Secrets.read(settings.read_token, "--read-token")

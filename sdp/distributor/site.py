@@ -225,7 +225,7 @@ class DistributorSite:
         epoch = streams.current(name)
         plan(post, epoch, held=streams.held_by_another(epoch, exchange.channel))
         assert epoch is not None
-        if not epoch.ended:
+        if not epoch.closed:
             streams.accepted(exchange, epoch)
             epoch.finish()
             streams.released(exchange, epoch, broken=False)

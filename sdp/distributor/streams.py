@@ -24,6 +24,7 @@ from sdp.distributor.settings import DistributorSettings
 from sdp.errors import Refusal, StorageError
 from sdp.net.exchange import Exchange
 from sdp.net.server import ServerChannel
+from sdp.store import GoneError
 from sdp.stream.catalog import Catalog, Epoch, Stream
 from sdp.stream.log import StreamLog
 
@@ -112,7 +113,7 @@ class Streams:
         """The field lines of every answer about a stream: where its log ends, and whose offsets these are."""
         if epoch is None:
             return [(b"Upload-Offset", b"0")]
-        lines = [(b"Upload-Offset", b"%d" % epoch.end), (b"ETag", b'"%s"' % epoch.id.encode())]
+        lines = [(b"Upload-Offset", b"%d" % epoch.accepted_end), (b"ETag", b'"%s"' % epoch.id.encode())]
         durable = epoch.durable_offset
         if durable is not None:
             lines.append((b"Durable-Offset", b"%d" % durable))
@@ -203,6 +204,7 @@ class Streams:
             declared_type=declared_type,
             begin_recording=None if self.store is None else lambda kind: self._record(name, identifier, kind),
         )
+        epoch.after_sync = self.settings.fan_out_after_sync
         kind = declared_type or "a format yet to be found"
         self.log.info("{name}: epoch {epoch} begins, {kind}", name=name, epoch=identifier, kind=kind)
         return self._enter(epoch, ordinary=ordinary)
@@ -251,6 +253,7 @@ class Streams:
             except StorageError as error:
                 self.log.error("{name} is left out: {detail}", name=recording.name, detail=error.detail)
                 continue
+            epoch.after_sync = self.settings.fan_out_after_sync
             self._enter(epoch, ordinary=False)
 
     # -- Ingest ------------------------------------------------------------------------------------------------
@@ -275,15 +278,15 @@ class Streams:
         live = self._live.get(epoch.id)
         if live is None or live.holder is not exchange.channel:
             return  # the stream was removed, or another Origin has taken over
-        if exchange.channel.role is None or epoch.ended:
+        if exchange.channel.role is None or epoch.closed:
             live.let_go()
-        if broken and live.ordinary and not epoch.ended and live.ending is None:
+        if broken and live.ordinary and not epoch.closed and live.ending is None:
             live.ending = self._clock.callLater(self.settings.publisher_timeout, self._end_broken, live)
 
     def _end_broken(self, live: Live) -> None:
         live.ending = None
         self.log.info(
-            "{name}: its publisher is gone, the epoch ends at {end}", name=live.epoch.name, end=live.epoch.end
+            "{name}: its publisher is gone, the epoch ends at {end}", name=live.epoch.name, end=live.epoch.accepted_end
         )
         live.epoch.finish()
 
@@ -295,7 +298,7 @@ class Streams:
 
     def when_room(self, epoch: Epoch, call: Callable[[], None]) -> bool:
         recording = cast(Any, epoch.recording)
-        if recording is None or not recording.backlogged:
+        if recording is None or not (recording.backlogged or epoch.overfull):
             return True
         self.live(epoch).waiting_for_room.append(call)
         return False
@@ -324,12 +327,27 @@ class Streams:
     def _disk_changed(self, live: Live) -> None:
         recording = cast(Any, live.epoch.recording)
         live.epoch.stored()
-        if recording.failure is not None and not live.epoch.ended:
+        if isinstance(recording.failure, GoneError):
+            self._forget_trimmed(live.epoch)
+        elif recording.failure is not None and not live.epoch.ended:
             self.log.error("{name}: recording stopped: {detail}", name=live.epoch.name, detail=recording.failure.detail)
-        if not recording.backlogged or recording.failure is not None:
+        if not (recording.backlogged or live.epoch.overfull) or recording.failure is not None:
             waiting, live.waiting_for_room = live.waiting_for_room, []
             for call in waiting:
                 call()
+
+    def _forget_trimmed(self, epoch: Epoch) -> None:
+        """Retention has left nothing of an ended epoch: it is forgotten, and its name with the last one."""
+        stream = self.catalog.get(epoch.name)
+        if stream is None or stream.epoch(epoch.id) is not epoch:
+            return  # deleted, which has told the store
+        if stream.current is not epoch:
+            del stream.past[epoch.id]
+            del self._live[epoch.id]
+        elif not stream.past:
+            self.catalog.remove(epoch.name)
+            self._forget(stream)
+        self.log.info("{name}: epoch {epoch} is kept no longer", name=epoch.name, epoch=epoch.id)
 
     async def remove(self, name: str) -> None:
         """End a stream and delete what is stored of it. Refusal 404 where there is none."""

@@ -180,6 +180,12 @@ class _Metrics(Collector):
         if streams.store is not None:
             yield _counter("sdp_store_bytes_written", "Bytes written to the store.", streams.store.bytes_written)
             yield _counter("sdp_store_syncs", "Times that the store was made durable.", streams.store.syncs)
+            trimmed = CounterMetricFamily(
+                "sdp_store_trimmed_bytes", "Bytes that retention took off the disk.", labels=["limit"]
+            )
+            for limit, size in streams.store.trimmed.items():
+                trimmed.add_metric([limit], size)
+            yield trimmed
             yield _counter("sdp_store_failures", "Recordings that the disk stopped.", streams.store.failures)
             yield GaugeMetricFamily(
                 "sdp_store_free_bytes", "Free space where the store is.", streams.store.free_bytes()

@@ -12,6 +12,7 @@ from typing import Protocol
 from sdp.errors import StorageError
 from sdp.stream.log import StreamLog
 from sdp.stream.record import Flag, Record
+from sdp.stream.withheld import Accepted, Withheld
 
 __all__ = ["Catalog", "Epoch", "Framer", "Recording", "Stream"]
 
@@ -51,7 +52,13 @@ class Epoch:
 
     ``begin_recording`` makes the recording of a new epoch, once its media type, which it is given, is known: the type
     names the files.
+
+    With ``after_sync`` bytes come to the log, and so to every outlet, only when the disk has them durably; where it
+    fails, at once again. ``end`` and ``ended`` are what outlets see; ``accepted_end`` and ``closed`` are what an inlet
+    goes by. Without it they are the same.
     """
+
+    after_sync = False
 
     def __init__(
         self,
@@ -75,6 +82,8 @@ class Epoch:
             log.hold_from = log.start
         self.complete_length: int | None = None
         self.last_arrival: int | None = None
+        self._withheld = Withheld()
+        self._last_records: list[Record] | None = None
 
     @property
     def content_type(self) -> str:
@@ -88,6 +97,27 @@ class Epoch:
     @property
     def end(self) -> int:
         return self.log.end
+
+    @property
+    def accepted_end(self) -> int:
+        """The offset after the last byte that was taken from a sender."""
+        return self._withheld.end if self._withheld else self.log.end
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more is taken: the epoch has ended, or will once the disk has it."""
+        return self.log.finished or self._last_records is not None
+
+    @property
+    def overfull(self) -> bool:
+        """Whether more waits for the disk than the log's window, so that senders should pause."""
+        return self._withheld.size > self.log.window
+
+    def accepted(self, offset: int, length: int) -> bytes:
+        """Bytes from ``offset`` on that were taken from a sender and are in memory. LookupError below the window."""
+        end = offset + length
+        pieces = self.log.read(offset, end=end) if offset < self.log.end else []
+        return b"".join([*pieces, *self._withheld.read(max(offset, self.log.end), end)])
 
     @property
     def first_offset(self) -> int:
@@ -112,7 +142,7 @@ class Epoch:
         """A body begins at the end of the log; its sender says this of its first record."""
         if random_access is not None:
             self.log.forget_implied()
-        self.framer.boundary(self.log.end, capture_time, random_access)
+        self.framer.boundary(self.accepted_end, capture_time, random_access)
 
     def append(self, data: bytes, now: int) -> None:
         """The inlet: bytes go to the framer, to the disk's queue, and to the log, which tells the fan-out.
@@ -127,7 +157,24 @@ class Epoch:
         if recording is not None:
             recording.append(data, records)
             self._hold(recording)
-        self.log.append(data, records, self.framer.known, now)
+        if self.after_sync:
+            self._withheld.put(Accepted(self.accepted_end + len(data), data, records, self.framer.known, now))
+            self._release()
+        else:
+            self.log.append(data, records, self.framer.known, now)
+
+    def _release(self) -> None:
+        """Let the log have what is durable; all, where there is no disk that could make it so."""
+        recording = self.recording
+        if recording is None:
+            up_to = None if self._begin_recording is None else 0
+        else:
+            up_to = None if recording.failure is not None else recording.durable
+        for piece in self._withheld.release(up_to):
+            self.log.append(piece.data, piece.records, piece.known, piece.now)
+        if self._last_records is not None and not self._withheld:
+            records, self._last_records = self._last_records, None
+            self.log.finish(records)
 
     def _record(self) -> None:
         """Begin the recording, with the few bytes that came before the media type was known."""
@@ -136,27 +183,29 @@ class Epoch:
         self.recording = begin(self.content_type)
         if self.recording is None:
             self.log.hold_from = None
-        elif self.log.end > self.log.start:
-            self.recording.append(b"".join(self.log.read(self.log.start)), [])
+        elif self.accepted_end > self.log.start:
+            self.recording.append(self.accepted(self.log.start, self.accepted_end - self.log.start), [])
 
     def finish(self) -> None:
-        """The epoch ends at the log's end. Said again, nothing happens."""
-        if self.log.finished:
+        """The epoch ends at the end of what was accepted. Said again, nothing happens."""
+        if self.closed:
             return
         records = self.framer.flush()
-        self.complete_length = self.log.end
+        self.complete_length = self.accepted_end
         if self._begin_recording is not None:
             self._record()
         if self.recording is not None:
             if records:
                 self.recording.append(b"", records)
             self.recording.finish()
-        self.log.finish(records)
+        self._last_records = records
+        self._release()
 
     def stored(self) -> None:
         """The disk has more, or has failed: what it holds, or never will, may leave the memory."""
         if self.recording is not None:
             self._hold(self.recording)
+            self._release()
             self.log.evict()
 
     def _hold(self, recording: Recording) -> None:
