@@ -95,6 +95,9 @@ class FragmentWriter:
         self._ids = frozenset(track.id for track in tracks)
         self._initialization = _file_type() + _movie(self._tracks)
         self._sequence = 0
+        self._video = frozenset(track.id for track in tracks if track.kind == "video")
+        self._not_yet: frozenset[int] = frozenset()
+        """Tracks of which no fragment has come since the last random access point."""
 
     def initialization(self) -> bytes:
         """Return ``ftyp`` and ``moov``."""
@@ -117,7 +120,7 @@ class FragmentWriter:
             raise MediaError("A fragment needs at least one sample.")
         if not runs.keys() <= self._ids:
             raise MediaError(f"A sample names track {min(runs.keys() - self._ids)}, which the stream does not have.")
-        self._sequence += 1
+        self._number(runs)
         prefix = b""
         if capture_time is not None:
             reference = reference_track if reference_track in runs else next(iter(runs))
@@ -130,6 +133,19 @@ class FragmentWriter:
             raise MediaError(f"A fragment of {size} bytes is too large: give fewer samples at a time.")
         head = struct.pack(">I4s", 8 + size, b"mdat")
         return b"".join((prefix, _movie_fragment(self._sequence & 0xFFFF_FFFF, runs), head, *content))
+
+    def _number(self, runs: dict[int, list[Sample]]) -> None:
+        """Number the fragment with ``runs``: numbers increase, by one for most (section 8.8.5.1).
+
+        After a random access point each other track's first fragment leaves a number out. VLC 3 heeds a fragment's
+        own time (tfdt) at such a gap only; whoever joins at a picture would have it play all sound as if it began at 0.
+        """
+        if not self._not_yet.isdisjoint(runs):
+            self._sequence += 1
+        self._sequence += 1
+        if not self._video or any(runs[track_id][0].sync for track_id in self._video & runs.keys()):
+            self._not_yet = self._ids
+        self._not_yet -= runs.keys()
 
 
 def _file_type() -> bytes:

@@ -318,3 +318,29 @@ def test_what_cannot_be_written() -> None:
     for tracks in ([], [PLAIN_TRACKS[0]] * 2):
         with pytest.raises(MediaError):
             FragmentWriter(tracks)
+
+
+def test_numbers_leave_one_out_where_a_track_begins_after_a_random_access_point() -> None:
+    writer = FragmentWriter(PLAIN_TRACKS)
+
+    def number(track_id: int, sync: bool = True) -> int:
+        fragment = writer.fragment([Sample(track_id, b"x", 0, 1, sync=sync)])
+        return int.from_bytes(fragment[fragment.index(b"mfhd") + 8 :][:4])
+
+    told = [
+        number(1),
+        number(2),
+        number(2),
+        number(1, sync=False),
+        number(2),
+        number(1),
+        number(1, sync=False),
+        number(2),
+    ]
+    assert told == [1, 3, 4, 5, 6, 7, 8, 10]
+    # Where both come together, nothing is left out; nor where there is but one track.
+    both = writer.fragment([Sample(1, b"x", 0, 1), Sample(2, b"x", 0, 1)])
+    assert int.from_bytes(both[both.index(b"mfhd") + 8 :][:4]) == 11
+    assert number(2) == 12
+    writer = FragmentWriter(PLAIN_TRACKS[1:])
+    assert [number(2), number(2)] == [1, 2]
