@@ -205,8 +205,9 @@ class Ingest(Protocol):
     def now(self) -> int:
         """The wall clock, in microseconds."""
 
-    def accepted(self, exchange: Exchange, epoch: Epoch) -> None:
-        """The POST's connection is the epoch's Origin from now on; one before it is closed."""
+    def accepted(self, exchange: Exchange, epoch: Epoch, *, ordinary: bool) -> None:
+        """The POST's connection is the epoch's Origin from now on; one before it is closed. ``ordinary``: it is a
+        publisher without ranges, who cannot resume."""
 
     def released(self, exchange: Exchange, epoch: Epoch, *, broken: bool) -> None:
         """The POST is over; ``broken`` where its connection was lost in the midst of it."""
@@ -251,7 +252,7 @@ class PostBody:
     def _accept(self) -> None:
         """The overlap, if there was one, is equal: this connection is the Origin from now on."""
         self._accepted = True
-        self._ingest.accepted(self.exchange, self.epoch)
+        self._ingest.accepted(self.exchange, self.epoch, ordinary=self._post.range is None)
         if self._plan.complete_length is not None:
             self.epoch.complete_length = self._plan.complete_length
         if self._plan.start == self.epoch.accepted_end:

@@ -226,7 +226,7 @@ class DistributorSite:
         plan(post, epoch, held=streams.held_by_another(epoch, exchange.channel))
         assert epoch is not None
         if not epoch.closed:
-            streams.accepted(exchange, epoch)
+            streams.accepted(exchange, epoch, ordinary=False)
             epoch.finish()
             streams.released(exchange, epoch, broken=False)
         exchange.respond(204, streams.stream_lines(epoch))

@@ -38,13 +38,15 @@ RATE_SPAN = 5
 class Live:
     """What the Distributor keeps about an epoch beside its log.
 
-    ``holder`` is the connection that is its Origin; ``ordinary`` that it was begun by a publisher without ranges.
+    ``holder`` is the connection that is its Origin; ``ordinary`` that its sender is a publisher without ranges.
     """
 
     epoch: Epoch
     fanout: Fanout
     holder: ServerChannel | None = None
     ordinary: bool = False
+    unrecorded: StorageError | None = None
+    """Why the epoch has no recording, where there is a store that could not begin one."""
     ending: IDelayedCall | None = None
     waiting_for_room: list[Callable[[], None]] = attrs.Factory(list)
     deliveries: set[Any] = attrs.Factory(set)
@@ -211,12 +213,13 @@ class Streams:
 
     def _record(self, name: str, identifier: str, media_type: str) -> Any:
         """Begin an epoch's recording; None where the store cannot."""
+        live = self._live[identifier]
         try:
             recording = self.store.create(name, identifier, media_type)  # type: ignore[union-attr]  # there is one
         except StorageError as error:
             self.log.error("{name} is not recorded: {detail}", name=name, detail=error.detail)
+            live.unrecorded = error
             return None
-        live = self._live[identifier]
         recording.on_change = lambda: self._disk_changed(live)
         return recording
 
@@ -265,9 +268,10 @@ class Streams:
         holder = self.live(epoch).holder
         return holder is not None and holder is not channel
 
-    def accepted(self, exchange: Exchange, epoch: Epoch) -> None:
+    def accepted(self, exchange: Exchange, epoch: Epoch, *, ordinary: bool) -> None:
         live, channel = self.live(epoch), exchange.channel
         holder = live.holder
+        live.ordinary = ordinary
         self._cancel_ending(live)
         live.take(channel)
         if holder is not None and holder is not channel:
@@ -319,8 +323,10 @@ class Streams:
             raise Refusal(413, "Record too large", detail)
 
     def disk_failure(self, epoch: Epoch) -> StorageError | None:
-        if not self.settings.store_required or epoch.recording is None:
+        if not self.settings.store_required:
             return None
+        if epoch.recording is None:
+            return self.live(epoch).unrecorded
         failure: StorageError | None = cast(Any, epoch.recording).failure
         return failure
 
