@@ -22,10 +22,11 @@ from sdp.cli.running import run, say
 from sdp.cli.status import StreamsView, bits_text, bytes_text, lag_text, table
 from sdp.consumer.probe import LatencyProbe
 from sdp.errors import LocalError, RemoteError, SDPError
+from sdp.media.faults import without_secret
 from sdp.net.address import Address, parse_address
-from sdp.net.attempts import Attempts
+from sdp.net.attempts import Attempts, connecting
 from sdp.net.backoff import Backoff
-from sdp.net.client import ClientFactory, ClientProtocol, Role, connect
+from sdp.net.client import ClientFactory, Role
 from sdp.net.fetch import LiveFetch
 
 __all__ = ["Plan", "run_demo"]
@@ -157,13 +158,9 @@ class _Demo:
             await child.stop()
 
     async def _measure(self) -> None:
-        address, reactor = self.address, self._reactor
-        factory = ClientFactory(address, Role.CONSUMER, reactor)
-
-        async def connect_to() -> ClientProtocol:
-            return await connect(address.endpoint(reactor), factory)
-
-        attempts = Attempts(connect_to, reactor, Backoff(SystemRandom()), _Silent())
+        reactor = self._reactor
+        factory = ClientFactory(self.address, Role.CONSUMER, reactor)
+        attempts = Attempts(connecting(factory, reactor), reactor, Backoff(SystemRandom()), _Silent())
         await LiveFetch(b"/" + NAME.encode(), attempts, _Silent(), self.probe.take).run()
 
     # -- what is seen ------------------------------------------------------------------------------------------
@@ -171,7 +168,7 @@ class _Demo:
     async def _show(self, directory: Path) -> int:
         console = Console()
         head = "\n".join(f"{what:>10}  {where}" for what, where in addresses(self.base))
-        say(f"Streaming {self.plan.source} to {self.base}/{NAME}. Ctrl-C ends it.\n{head}")
+        say(f"Streaming {without_secret(self.plan.source)} to {self.base}/{NAME}. Ctrl-C ends it.\n{head}")
         if not console.is_terminal:
             return await self._loop(directory, self._print_line)
         with Live(console=console, auto_refresh=False, transient=True) as live:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from random import Random
-from threading import Thread
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.logger import Logger
-from twisted.python.threadpool import ThreadPool
 
 from sdp.consumer.output import FileOutput, Output, PipeOutput
 from sdp.consumer.recorder import Recorder
@@ -21,9 +18,10 @@ from sdp.consumer.settings import ConsumerSettings
 from sdp.consumer.writer import Writer
 from sdp.errors import SDPError
 from sdp.net.address import with_token
-from sdp.net.attempts import Attempts
+from sdp.net.attempts import Attempts, connecting
 from sdp.net.backoff import Backoff
-from sdp.net.client import ClientFactory, ClientLimits, ClientProtocol, Role, connect
+from sdp.net.client import ClientFactory, ClientLimits, Role
+from sdp.net.threads import DaemonPool
 
 __all__ = ["RecorderService"]
 
@@ -46,10 +44,8 @@ class RecorderService(Service):
         self._reactor = reactor
         self._leave = leave
         self._random = random
-        self._pool = ThreadPool(1, 1, "sdp consumer writer")
         # A write into a pipe that nobody reads cannot be called off: its thread must not keep the process.
-        pool: Any = self._pool
-        pool.threadFactory = partial(Thread, daemon=True)
+        self._pool = DaemonPool(1, "sdp consumer writer")
         self._writer: Writer | None = None
         self._run_call: Deferred[None] | None = None
 
@@ -60,12 +56,9 @@ class RecorderService(Service):
         self._writer = Writer(self._output(), reactor, self._pool, settings.backlog)
         limits = ClientLimits(body_timeout=settings.silence)
         factory = ClientFactory(address, Role.CONSUMER, reactor, limits)
-
-        async def connect_to() -> ClientProtocol:
-            return await connect(address.endpoint(reactor, limits.connect_timeout), factory)
-
         backoff = Backoff(self._random, first=settings.retry_first, most=settings.retry_most)
-        self.recorder = Recorder(address, self._writer, Attempts(connect_to, reactor, backoff, self.log), self.log)
+        attempts = Attempts(connecting(factory, reactor), reactor, backoff, self.log)
+        self.recorder = Recorder(address, self._writer, attempts, self.log)
         self._run_call = Deferred.fromCoroutine(self._run(self.recorder))
 
     def _output(self) -> Output:

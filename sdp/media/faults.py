@@ -13,6 +13,7 @@ __all__ = ["import_av", "media_faults", "without_secret"]
 
 _OF_MEDIA = (OSError, ValueError, RuntimeError, ArithmeticError, LookupError, TypeError)
 """What av raises besides its own errors, for options and values that do not fit."""
+_NO_ANSWER = "it did not answer in time; check the address and the network"
 _USER_PART = re.compile(r"(?<=://)[^/@\s]*@")
 
 
@@ -43,8 +44,10 @@ def _reason(error: BaseException) -> str:
         case ConnectionRefusedError():
             return "nothing answers at that address; check host, port and that the server runs"
         case TimeoutError():
-            return "it did not answer in time; check the address and the network"
+            return _NO_ANSWER
     name, text = type(error).__name__, getattr(error, "strerror", None) or str(error)
+    if name == "ExitError":  # what av raises where its own time-out called the opening off
+        return _NO_ANSWER
     if name == "InvalidDataError":
         return "its content is no media that FFmpeg can read; check that it is whole"
     if name in ("DecoderNotFoundError", "EncoderNotFoundError", "UnknownCodecError"):

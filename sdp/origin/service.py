@@ -1,4 +1,8 @@
-"""The Origin as a service: source thread > inlet > capture > poster, from start to a clean stop."""
+"""The Origin as a service: source thread > inlet > capture > poster, from start to a clean stop.
+
+A source may take long to open (a camera that wakes up, a URL that does not answer), so that is done in a thread of its
+own; the poster begins once it is open.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +13,16 @@ from typing import Any
 import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError, maybeDeferred
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from sdp.errors import SDPError
+from sdp.media.faults import without_secret
 from sdp.net.address import Address, with_token
-from sdp.net.attempts import Attempts
+from sdp.net.attempts import Attempts, connecting
 from sdp.net.backoff import Backoff
-from sdp.net.client import ClientFactory, ClientProtocol, Role, connect
+from sdp.net.client import ClientFactory, Role
+from sdp.net.threads import DaemonPool
 from sdp.origin.capture import Capture
 from sdp.origin.inlet import Inlet
 from sdp.origin.poster import Poster, PosterLimits
@@ -23,6 +30,9 @@ from sdp.origin.settings import OriginSettings
 from sdp.stream.record import Flag
 
 __all__ = ["OriginParts", "OriginService"]
+
+OPENING_TOLD_AFTER = 1.0
+"""How long a source may take to open before that is told, in seconds."""
 
 SOURCE_STOP = 1.0
 """How long a stop waits for the source's last records, in seconds."""
@@ -36,12 +46,14 @@ class OriginParts:
     """What an Origin is put together from, so that each part may be another one."""
 
     open_source: Callable[[OriginSettings], Any]
-    """Makes the ISource; may raise MediaError."""
+    """Makes the ISource, at once: what takes time, or may raise MediaError, is left to its content_type and start."""
     open_store: Callable[[], Any]
     """Makes the IStore, or None for no disk; may raise StorageError."""
     now: Callable[[], int]
     """The wall clock, in microseconds."""
     random: Random
+    pool: Any = attrs.Factory(lambda: DaemonPool(1, "sdp origin opener"))
+    """The thread pool that the source is opened in."""
 
 
 class OriginService(Service):
@@ -93,34 +105,50 @@ class OriginService(Service):
             self._leave(0)
 
     async def _open(self) -> None:
-        """Everything that can be refused is refused before the first record."""
-        settings, address = self.settings, self.address
+        """Everything that can be refused is refused before the first record. The poster stands where all is open."""
+        settings = self.settings
         self._store = self._parts.open_store()
         if self._store is not None:
             await self._store.recover()
         self._source = self._parts.open_source(settings)
-        content_type: str = self._source.content_type
-        self.capture = Capture(settings.memory, lambda: self._record_epoch(content_type))
+        shown = without_secret(settings.source)
+        patience = self._reactor.callLater(OPENING_TOLD_AFTER, self.log.info, "Opening {source}.", source=shown)
+        self._parts.pool.start()
+        try:
+            content_type = await self._begin_source()
+        finally:
+            if patience.active():
+                patience.cancel()
+        self._parts.pool.stop()
+        assert self.capture is not None
+        self.poster = self._make_poster(self.capture, content_type)
+        self.log.info("Streaming {source} to {to}.", source=shown, to=str(self.address))
+
+    async def _begin_source(self) -> str:
+        """Open the source in the pool's thread, and let it begin; return its Content-Type."""
+        reactor, pool, source = self._reactor, self._parts.pool, self._source
+        content_type: str = await deferToThreadPool(reactor, pool, lambda: source.content_type)
+        self.capture = Capture(self.settings.memory, lambda: self._record_epoch(content_type))
         self.capture.on_change = self._changed
-        factory = ClientFactory(address, Role.ORIGIN, self._reactor)
+        self._source_done = Deferred()
+        await deferToThreadPool(reactor, pool, source.start, self._inlet)
+        return content_type
 
-        async def connect_to() -> ClientProtocol:
-            return await connect(address.endpoint(self._reactor, factory.limits.connect_timeout), factory)
-
+    def _make_poster(self, capture: Capture, content_type: str) -> Poster:
+        settings, address, reactor = self.settings, self.address, self._reactor
         backoff = Backoff(self._parts.random, first=settings.retry_first, most=settings.retry_most)
-        self.poster = Poster(
-            self.capture,
+        factory = ClientFactory(address, Role.ORIGIN, reactor)
+        poster = Poster(
+            capture,
             address.target,
             content_type.encode("ascii"),
-            Attempts(connect_to, self._reactor, backoff, self.log),
+            Attempts(connecting(factory, reactor), reactor, backoff, self.log),
             self.log,
             now=self._parts.now,
             limits=PosterLimits(unanswered=settings.max_unanswered, unanswered_bytes=settings.max_unanswered_bytes),
         )
-        self.poster.on_acknowledged = self._balance
-        self._source.start(self._inlet)
-        self._source_done = Deferred()
-        self.log.info("Streaming {source} to {to}.", source=settings.source, to=str(address))
+        poster.on_acknowledged = self._balance
+        return poster
 
     def _record_epoch(self, content_type: str) -> Any:
         """A recording of its own for each epoch; its identifier is this machine's, not the Distributor's."""
@@ -183,17 +211,23 @@ class OriginService(Service):
     async def _stop(self) -> None:
         """Post what is captured, sync the log; the epoch stays open where its source has not ended."""
         self._inlet.stop()
-        if self._source_done is not None:
+        if self._source is not None:
             self._source.stop()
-            await self._at_most(SOURCE_STOP, self._source_done)
-        poster = self.poster
-        if poster is not None and poster.connected and not poster.delivered:
-            self._drained = Deferred()
-            await self._at_most(self.settings.drain, self._drained)
+        if self.poster is None:
+            self.capture = None  # a source that opens too late gives its records to nobody
+        else:
+            await self._drain(self.poster)
         if self._run_call is not None:
             self._run_call.cancel()
         if self._store is not None:
             await self._at_most(STORE_CLOSE, maybeDeferred(self._store.close))
+
+    async def _drain(self, poster: Poster) -> None:
+        if self._source_done is not None:
+            await self._at_most(SOURCE_STOP, self._source_done)
+        if poster.connected and not poster.delivered:
+            self._drained = Deferred()
+            await self._at_most(self.settings.drain, self._drained)
 
     async def _at_most(self, seconds: float, waiting: Deferred[None]) -> None:
         try:
