@@ -31,6 +31,12 @@ class Framer(Protocol):
     def flush(self) -> list[Record]: ...
 
 
+class Finishing(Protocol):
+    """What a recording's end gives: it may fail."""
+
+    def addErrback(self, call: Callable[[object], None], /) -> object: ...
+
+
 class Recording(Protocol):
     """The part of :class:`sdp.interfaces.IRecording` that an epoch's inlet uses."""
 
@@ -41,7 +47,7 @@ class Recording(Protocol):
     failure: StorageError | None
 
     def append(self, data: bytes, records: list[Record]) -> None: ...
-    def finish(self) -> object: ...
+    def finish(self) -> Finishing: ...
 
 
 class Epoch:
@@ -197,7 +203,8 @@ class Epoch:
         if self.recording is not None:
             if records:
                 self.recording.append(b"", records)
-            self.recording.finish()
+            # Where the disk fails, ``failure`` says so, to whoever asks.
+            self.recording.finish().addErrback(lambda failed: None)
         self._last_records = records
         self._release()
 

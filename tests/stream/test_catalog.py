@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from sdp.container import OpaqueFramer, framer_for
@@ -24,8 +25,12 @@ class Kept:
         self.appended.append((data, records))
         self.end += len(data)
 
-    def finish(self) -> None:
+    def finish(self) -> Kept:
         self.finished += 1
+        return self
+
+    def addErrback(self, call: Callable[[object], None]) -> None:
+        """The disk of this one never fails."""
 
 
 def epoch(name: str = "a", identifier: str = "1", recording: Any = None, window: int = 1 << 20) -> Epoch:
