@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
 import attrs
@@ -12,16 +13,21 @@ from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from sdp.distributor.access import Access, Secrets, is_loopback
 from sdp.distributor.answers import Answers
+from sdp.distributor.relay import Relay
+from sdp.distributor.digest import Digests
 from sdp.distributor.settings import DistributorSettings
 from sdp.distributor.site import DistributorSite, cors_lines
 from sdp.distributor.streams import Streams
+from sdp.distributor.upstream import Upstream
 from sdp.distributor.views import Views
 from sdp.errors import ConfigurationError, SDPError
 from sdp.http1 import Limits
+from sdp.net.backoff import Backoff
 from sdp.net.limits import ServerLimits
 from sdp.net.server import ServerChannelFactory
 from sdp.net.sweep import Sweep
@@ -104,6 +110,8 @@ class DistributorService(Service):
         self._reactor = reactor
         self._leave = leave
         self._parts = parts
+        self._relay: Relay | None = None
+        self._check_relay()
         if settings.fan_out_after_sync and (settings.store is None or settings.sync is None):
             raise ConfigurationError("--fan-out-after-sync needs a --store, and a --sync other than never.")
         self._endpoints = [self._endpoint(description) for description in settings.listen]
@@ -114,6 +122,16 @@ class DistributorService(Service):
         self._sweep = Sweep(reactor)
         self._factory: ServerChannelFactory | None = None
         self._starting: Deferred[None] | None = None
+
+    def _check_relay(self) -> None:
+        """A relay keeps nothing on a disk of its own: its upstream has it all. ``--store`` has a default, which it
+        passes over; a directory of the operator's own choice is a misunderstanding."""
+        settings = self.settings
+        if settings.upstream and settings.store not in (None, attrs.fields(DistributorSettings).store.default):
+            raise ConfigurationError(
+                "--store and --upstream do not go together: a relay reads from its upstream what it does not have in"
+                " memory. Leave --store out."
+            )
 
     def _endpoint(self, description: str) -> tuple[str, IStreamServerEndpoint]:
         try:
@@ -131,7 +149,7 @@ class DistributorService(Service):
         try:
             raise_file_limit(self.settings.max_connections)
             # The store's threads begin here: after a daemon's fork, not before it.
-            self._store = self._parts.open_store()
+            self._store = None if self.settings.upstream else self._parts.open_store()
             streams, self._factory = self._build()
             await streams.recover()
             for description, endpoint in self._endpoints:
@@ -154,9 +172,10 @@ class DistributorService(Service):
         )
         cors = cors_lines(settings.allow_origin)
         answers = Answers(streams, reactor, parts.random_bytes(16).hex().encode(), cors)
-        views = Views(streams, Pages())
+        relay = self._relay = self._make_relay(streams)
+        views = Views(streams, Pages(), relay)
         factory = ServerChannelFactory(
-            DistributorSite(streams, answers, views, self._access, cors),
+            DistributorSite(streams, answers, views, self._access, cors, relay),
             self._sweep,
             server_limits(settings),
             wall_clock=parts.wall_clock,
@@ -166,6 +185,17 @@ class DistributorService(Service):
         views.attach(factory)
         self._sweep.after_each += [streams.tick, factory.close_stalled]
         return streams, factory
+
+    def _make_relay(self, streams: Streams) -> Relay | None:
+        settings, reactor, parts = self.settings, self._reactor, self._parts
+        if not settings.upstream:
+            return None
+        pseudonym = f"sdp-{parts.random_bytes(8).hex()}"
+        upstreams = [Upstream(place, reactor, pseudonym, settings.upstream_connections) for place in settings.upstream]
+        random = Random(parts.random_bytes(8))
+        return Relay(
+            streams, upstreams, reactor, lambda: Backoff(random, most=2.0), pseudonym, settings.upstream_linger
+        )
 
     async def _listen(self, description: str, endpoint: IStreamServerEndpoint, factory: ServerChannelFactory) -> None:
         try:
@@ -192,6 +222,8 @@ class DistributorService(Service):
             await maybeDeferred(port.stopListening)
         if self._factory is not None:
             await self._factory.drain(self._reactor, DRAIN_LIMIT)
+        if self._relay is not None:
+            self._relay.stop()
         self._sweep.stop()
         if self._store is not None:
             await self._store.close()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import attrs
 
+from sdp.distributor.upstream import Place, parse_place
 from sdp.settings import count, directory_or_none, durability, flag, optional, path, positive, seconds, setting, size
 
 __all__ = ["DistributorSettings"]
@@ -17,6 +18,20 @@ class DistributorSettings:
 
     listen: tuple[str, ...] = setting(
         "tcp:8080", "Where to listen, as a Twisted endpoint string.", repeatable=True, metavar="ENDPOINT"
+    )
+    upstream: tuple[Place, ...] = setting(
+        (),
+        "Relay: fetch streams from this Distributor, such as http://HOST:8080, and pass up what is posted; several are"
+        " tried in their order.",
+        parse=parse_place,
+        repeatable=True,
+        metavar="URL",
+    )
+    upstream_linger: float = setting(
+        "30", "How long a relayed stream stays after its last consumer has left.", parse=seconds
+    )
+    upstream_connections: int = setting(
+        "8", "How many connections to one upstream may be used at once for what is not live.", parse=positive
     )
     store: Path | None = setting(
         "sdp-store", "The directory that every stream is recorded in; none for no disk.", parse=directory_or_none

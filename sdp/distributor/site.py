@@ -18,6 +18,7 @@ from sdp.distributor.answers import Answers
 from sdp.distributor.asking import Ask, read_ask
 from sdp.distributor.ingest import Action, FinishBody, Post, PostBody, matches, plan, read_post
 from sdp.distributor.names import Target, parse_target, stream_name
+from sdp.distributor.relay import Relay
 from sdp.distributor.streams import Streams, no_stream
 from sdp.distributor.views import Views
 from sdp.errors import ProtocolError, Refusal, SDPError
@@ -55,12 +56,21 @@ class DistributorSite:
 
     log = Logger(namespace="sdp.distributor.site")
 
-    def __init__(self, streams: Streams, answers: Answers, views: Views, access: Access, cors: Lines) -> None:
+    def __init__(
+        self,
+        streams: Streams,
+        answers: Answers,
+        views: Views,
+        access: Access,
+        cors: Lines,
+        relay: Relay | None = None,
+    ) -> None:
         self._streams = streams
         self._answers = answers
         self._views = views
         self._access = access
         self._cors = cors
+        self._relay = relay
 
     # -- Site --------------------------------------------------------------------------------------------------
 
@@ -91,6 +101,8 @@ class DistributorSite:
         if view is not None:
             self._run(exchange, view(exchange, target, self._cors))
         elif post is not None and name is not None:
+            if self._relay is not None:
+                return self._relay.post(exchange, name, request.target.partition(b"?")[2])
             return self._post(exchange, name, post)
         elif request.method == b"DELETE" and name is not None:
             self._run(exchange, self._delete(exchange, name))
@@ -107,7 +119,9 @@ class DistributorSite:
         target = parse_target(request.target)
         name = stream_name(target.path) if self._views.find(target.path) is None else None
         if name is not None:
-            lines += self._streams.stream_lines(self._chosen(name, target))
+            epoch = self._chosen(name, target)
+            # Of what it does not hold, a relay cannot say where it ends.
+            lines += self._streams.stream_lines(epoch) if self._relay is None or epoch is not None else []
         return lines
 
     # -- before the stream -------------------------------------------------------------------------------------
@@ -188,6 +202,9 @@ class DistributorSite:
         return self._streams.find(name, target.query.get("epoch"))
 
     async def _get(self, exchange: Exchange, name: str, target: Target, ask: Ask) -> None:
+        if self._relay is not None:
+            await self._get_relayed(self._relay, exchange, name, target, ask)
+            return
         epoch = self._chosen(name, target)
         if epoch is None and ask.tags is not None:
             raise Refusal(412, "No such epoch", "If-Match names an epoch, and there is none. Ask without it.")
@@ -197,6 +214,18 @@ class DistributorSite:
         if epoch is None:
             raise no_stream(name)
         await self._answers.answer(exchange, epoch, ask)
+
+    async def _get_relayed(self, relay: Relay, exchange: Exchange, name: str, target: Target, ask: Ask) -> None:
+        """What is not here is fetched; the rest is as if it had been posted here."""
+        request = exchange.request
+        passed = relay.check_circle(request, name)
+        if request.method == b"HEAD" and not relay.relays(name):
+            await relay.forward(exchange, name, request.target.partition(b"?")[2], passed)
+            return
+        relay.enlist(name, passed)
+        with relay.wanted(name):
+            epoch = await relay.find(name, target.query.get("epoch"), ask, passed)
+            await self._answers.answer(exchange, epoch, ask)
 
     # -- publishing --------------------------------------------------------------------------------------------
 
@@ -232,6 +261,10 @@ class DistributorSite:
         exchange.respond(204, streams.stream_lines(epoch))
 
     async def _delete(self, exchange: Exchange, name: str) -> None:
+        if self._relay is not None:
+            passed = self._relay.check_circle(exchange.request, name)
+            await self._relay.forward(exchange, name, exchange.request.target.partition(b"?")[2], passed)
+            return
         tags = exchange.request.headers.combined(b"if-match")
         if tags is not None and not matches(parse_entity_tags(tags), self._streams.current(name)):
             raise Refusal(412, "Another epoch", "If-Match names an epoch that is not current. Ask with HEAD.")

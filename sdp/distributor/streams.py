@@ -38,6 +38,8 @@ RATE_SPAN = 5
 class Live:
     """What the Distributor keeps about an epoch beside its log.
 
+    ``upstream`` is where a relay has it from, and ``via`` by whom it came (a Via field's value).
+
     ``holder`` is the connection that is its Origin; ``ordinary`` that its sender is a publisher without ranges.
     """
 
@@ -51,6 +53,8 @@ class Live:
     waiting_for_room: list[Callable[[], None]] = attrs.Factory(list)
     deliveries: set[Any] = attrs.Factory(set)
     history: list[tuple[float, int]] = attrs.Factory(list)
+    upstream: str | None = None
+    via: bytes | None = None
 
     def take(self, channel: ServerChannel) -> None:
         """``channel`` is the epoch's Origin from now on, until it closes or :meth:`let_go` is called."""
@@ -119,6 +123,9 @@ class Streams:
         durable = epoch.durable_offset
         if durable is not None:
             lines.append((b"Durable-Offset", b"%d" % durable))
+        live = self._live.get(epoch.id)
+        if live is not None and live.via is not None:
+            lines.append((b"Via", live.via))
         return lines
 
     def bit_rate(self, live: Live) -> float:
@@ -239,6 +246,22 @@ class Streams:
             if self.find(epoch.name, past.id) is None:
                 del self._live[past.id]
         return epoch
+
+    def adopt(self, epoch: Epoch) -> None:
+        """Take up an epoch that comes from an upstream: it is current from now on, and of those before it the last one
+        stays for those who are still being given its end."""
+        self._enter(epoch, ordinary=False)
+        stream = self.catalog.get(epoch.name)
+        assert stream is not None
+        for past in list(stream.past)[:-1]:
+            del stream.past[past]
+            del self._live[past]
+
+    def forget(self, name: str) -> None:
+        """Let go of a stream that is an upstream's; what is open of it does not end by this."""
+        stream = self.catalog.forget(name)
+        if stream is not None:
+            self._forget(stream)
 
     def _changed(self, epoch: Epoch) -> None:
         self._wake(epoch.name)

@@ -10,7 +10,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from sdp.distributor.index_view import index_of
+from sdp.distributor.digest import Digests
 from sdp.distributor.names import Target, stream_name
+from sdp.distributor.relay import Relay
 from sdp.distributor.streams import Live, Streams, no_stream
 from sdp.errors import Refusal
 from sdp.net.exchange import Exchange
@@ -39,7 +42,7 @@ def describe(streams: Streams, live: Live) -> dict[str, Any]:
         }
         for delivery in live.deliveries
     ]
-    recording: Any = epoch.recording
+    recording: Any = epoch.recording if live.upstream is None else None
     return {
         "name": epoch.name,
         "epoch": epoch.id,
@@ -52,6 +55,7 @@ def describe(streams: Streams, live: Live) -> dict[str, Any]:
         "recording": None if recording is None else "failed" if recording.failure is not None else "on",
         "recording_failure": None if recording is None or recording.failure is None else recording.failure.detail,
         "origin_connected": live.holder is not None,
+        "upstream": live.upstream,
         "last_arrival": epoch.last_arrival,
         "consumers": consumers,
     }
@@ -60,8 +64,9 @@ def describe(streams: Streams, live: Live) -> dict[str, Any]:
 class Views:
     """Answers what is asked under ``/-/``, and ``/`` itself."""
 
-    def __init__(self, streams: Streams, pages: Pages) -> None:
+    def __init__(self, streams: Streams, pages: Pages, relay: Relay | None = None) -> None:
         self._streams = streams
+        self._relay = relay
         self._pages = pages
         self._registry = CollectorRegistry()
         self._fixed: dict[bytes, View] = {
@@ -73,13 +78,15 @@ class Views:
         }
         self._prefixed: dict[bytes, View] = {
             b"/-/streams/": self._one,
+            b"/-/digest/": self._digest,
+            b"/-/records/": self._records,
             b"/-/watch/": self._watch,
             b"/-/assets/": self._asset,
         }
 
     def attach(self, factory: ServerChannelFactory) -> None:
         """Let the metrics know the connections."""
-        self._registry.register(_Metrics(self._streams, factory))
+        self._registry.register(_Metrics(self._streams, factory, self._relay))
 
     def find(self, path: bytes) -> View | None:
         """Return what answers a path, or None where it is no view's."""
@@ -109,6 +116,25 @@ class Views:
         if epoch is None:
             raise no_stream(name)
         _json(exchange, describe(self._streams, self._streams.live(epoch)), cors)
+
+    async def _records(self, exchange: Exchange, target: Target, cors: Lines) -> None:
+        name = stream_name(target.path.removeprefix(b"/-/records"))
+        if name is None:
+            raise Refusal(404, "No such stream", "That is no stream's name; /-/streams lists those that there are.")
+        identifier = target.query.get("epoch")
+        epoch = self._streams.find(name, identifier)
+        if self._relay is not None:
+            epoch = await self._relay.index(exchange, name, identifier)
+        if epoch is None:
+            raise no_stream(name)
+        _json(exchange, await index_of(epoch, target.query), cors)
+
+    async def _digest(self, exchange: Exchange, target: Target, cors: Lines) -> None:
+        name = stream_name(target.path.removeprefix(b"/-/digest"))
+        epoch = None if name is None else self._streams.find(name, target.query.get("epoch"))
+        if epoch is None:
+            raise no_stream(name or "of that name")
+        _json(exchange, await self._digests.answer(epoch, target.query), cors)
 
     async def _health(self, exchange: Exchange, target: Target, cors: Lines) -> None:
         _json(exchange, {"status": "ok", "streams": len(self._streams.catalog)}, cors)
@@ -154,9 +180,10 @@ def _page(exchange: Exchange, page: bytes) -> None:
 class _Metrics(Collector):
     """The metrics, read off the live objects when they are asked for: counting costs nothing in between."""
 
-    def __init__(self, streams: Streams, factory: ServerChannelFactory) -> None:
+    def __init__(self, streams: Streams, factory: ServerChannelFactory, relay: Relay | None) -> None:
         self._streams = streams
         self._factory = factory
+        self._relay = relay
 
     def collect(self) -> Iterator[Metric]:
         streams, factory = self._streams, self._factory
@@ -177,6 +204,8 @@ class _Metrics(Collector):
         )
         yield GaugeMetricFamily("sdp_connections", "Open connections.", factory.count.total)
         yield from self._of_streams()
+        if self._relay is not None:
+            yield from _of_upstreams(self._relay)
         if streams.store is not None:
             yield _counter("sdp_store_bytes_written", "Bytes written to the store.", streams.store.bytes_written)
             yield _counter("sdp_store_syncs", "Times that the store was made durable.", streams.store.syncs)
@@ -209,9 +238,22 @@ class _Metrics(Collector):
             rate.add_metric(label, self._streams.bit_rate(about))
             consumers.add_metric(label, len(about.deliveries))
             live.add_metric(label, self._streams.state(epoch) == "live")
-            kept: Any = epoch.recording
+            kept: Any = epoch.recording if about.upstream is None else None
             recording.add_metric(label, kept is not None and kept.failure is None)
         yield from (end, rate, consumers, live, recording)
+
+
+def _of_upstreams(relay: Relay) -> Iterator[Metric]:
+    received = CounterMetricFamily("sdp_upstream_bytes", "Content received from each upstream.", labels=["upstream"])
+    opened = CounterMetricFamily("sdp_upstream_connects", "Connections made to each upstream.", labels=["upstream"])
+    connections = GaugeMetricFamily("sdp_upstream_connections", "Open connections to each.", labels=["upstream"])
+    for upstream in relay.upstreams:
+        label = [str(upstream)]
+        received.add_metric(label, upstream.bytes_received)
+        opened.add_metric(label, upstream.opened)
+        connections.add_metric(label, upstream.connections)
+    yield from (received, opened, connections)
+    yield _counter("sdp_upstream_failovers", "Times that a stream went on at another upstream.", relay.failovers)
 
 
 def _counter(name: str, text: str, value: float) -> CounterMetricFamily:

@@ -286,9 +286,13 @@ class Catalog:
         if self.on_begin is not None:
             self.on_begin(epoch)
 
+    def forget(self, name: str) -> Stream | None:
+        """Forget a name, and leave its epochs as they are. Return what was forgotten."""
+        return self._streams.pop(name, None)
+
     def remove(self, name: str) -> Stream | None:
         """Forget a name; its epochs end. Return what was forgotten."""
-        stream = self._streams.pop(name, None)
+        stream = self.forget(name)
         if stream is not None and stream.current is not None:
             stream.current.finish()
         return stream
