@@ -18,8 +18,8 @@ from twisted.logger import Logger
 
 from sdp.distributor.access import Access, Secrets, is_loopback
 from sdp.distributor.answers import Answers
-from sdp.distributor.relay import Relay
 from sdp.distributor.digest import Digests
+from sdp.distributor.relay import Relay
 from sdp.distributor.settings import DistributorSettings
 from sdp.distributor.site import DistributorSite, cors_lines
 from sdp.distributor.streams import Streams
@@ -173,7 +173,8 @@ class DistributorService(Service):
         cors = cors_lines(settings.allow_origin)
         answers = Answers(streams, reactor, parts.random_bytes(16).hex().encode(), cors)
         relay = self._relay = self._make_relay(streams)
-        views = Views(streams, Pages(), relay)
+        digests = Digests(lambda work: deferToThreadPool(reactor, reactor.getThreadPool(), work))
+        views = Views(streams, Pages(), digests, relay)
         factory = ServerChannelFactory(
             DistributorSite(streams, answers, views, self._access, cors, relay),
             self._sweep,

@@ -10,8 +10,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from sdp.distributor.index_view import index_of
 from sdp.distributor.digest import Digests
+from sdp.distributor.index_view import index_of
 from sdp.distributor.names import Target, stream_name
 from sdp.distributor.relay import Relay
 from sdp.distributor.streams import Live, Streams, no_stream
@@ -64,10 +64,11 @@ def describe(streams: Streams, live: Live) -> dict[str, Any]:
 class Views:
     """Answers what is asked under ``/-/``, and ``/`` itself."""
 
-    def __init__(self, streams: Streams, pages: Pages, relay: Relay | None = None) -> None:
+    def __init__(self, streams: Streams, pages: Pages, digests: Digests, relay: Relay | None = None) -> None:
         self._streams = streams
         self._relay = relay
         self._pages = pages
+        self._digests = digests
         self._registry = CollectorRegistry()
         self._fixed: dict[bytes, View] = {
             b"/": self._index,

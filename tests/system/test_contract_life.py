@@ -269,7 +269,7 @@ def test_what_was_durable_survives_a_kill(start: Start, tmp_path: Path, name: st
 
 
 def test_after_a_kill_the_origin_goes_on_from_where_the_log_ends(start: Start, tmp_path: Path, name: str) -> None:
-    server = start("--sync-interval", "1000", store=tmp_path / "store")
+    server = start("--sync", "1000", store=tmp_path / "store")
     etag = server.post(name, 0, SMALL.initialization, {"Content-Type": CONTENT_TYPE}).etag
     post_all(server, name, SMALL)
     server.kill()
