@@ -44,6 +44,11 @@ def _respond_alone(exchange: Exchange, lines: Lines, before: Initialization) -> 
     exchange.respond(206, [*lines, (b"Content-Range", content_range)], data)
 
 
+def _on_lag(otherwise: OnLag, epoch: Epoch, ask: Ask) -> OnLag:
+    """What lag does to an answer: one that was asked to be lossless is served from the disk, where there is one."""
+    return OnLag.STAY if ask.lossless and epoch.recorded else otherwise
+
+
 class Answers:
     """Makes the answers of one Distributor. ``boundary`` is that of all its multipart contents."""
 
@@ -79,7 +84,7 @@ class Answers:
             first = (b"First-Offset", b"%d" % epoch.first_offset)
             exchange.start(200, [*self._lines(epoch, live=True), first], None)
         else:
-            await self._plain(exchange, epoch)
+            await self._plain(exchange, epoch, ask)
 
     # -- heads -------------------------------------------------------------------------------------------------
 
@@ -97,12 +102,12 @@ class Answers:
 
     # -- plainly -----------------------------------------------------------------------------------------------
 
-    async def _plain(self, exchange: Exchange, epoch: Epoch) -> None:
+    async def _plain(self, exchange: Exchange, epoch: Epoch, ask: Ask) -> None:
         await self._first_bytes(epoch)
         start = join_point(epoch)
         before = await initialization(epoch, start)
         framing = exchange.start(200, self._lines(epoch, live=True), None)
-        await self._deliver(exchange, epoch, self._raw, framing, start, before, OnLag.JUMP)
+        await self._deliver(exchange, epoch, self._raw, framing, start, before, _on_lag(OnLag.JUMP, epoch, ask))
 
     async def _first_bytes(self, epoch: Epoch) -> None:
         """Wait until the first bytes have told an undeclared media type: the head has to name it."""
@@ -142,7 +147,8 @@ class Answers:
         start, before, held = await self._start(epoch, possessed)
         if ask.multipart:
             framing = exchange.start(206, self._lines(epoch, live=True, multipart=True), None)
-            await self._deliver(exchange, epoch, self._parts, framing, start, before, OnLag.JUMP, held)
+            on_lag = _on_lag(OnLag.JUMP, epoch, ask)
+            await self._deliver(exchange, epoch, self._parts, framing, start, before, on_lag, held)
             return
         lines = self._lines(epoch, live=True)
         if before is not None and not _adjoins(before, start):
@@ -151,7 +157,7 @@ class Answers:
         first = start if before is None else before[0].offset
         lines.append((b"Content-Range", format_content_range(first, MAX_LAST, None)))
         framing = exchange.start(206, lines, None)
-        await self._deliver(exchange, epoch, self._raw, framing, start, before, OnLag.END, held)
+        await self._deliver(exchange, epoch, self._raw, framing, start, before, _on_lag(OnLag.END, epoch, ask), held)
 
     async def _deliver(
         self,

@@ -25,7 +25,7 @@ Interval = tuple[int, int]
 @attrs.frozen
 class Ask:
     """A GET's head, read: ``possessed`` is None where the request does not say what it has; ``ranges`` None where it
-    names none; ``tags`` is If-Match; ``wait`` is in seconds."""
+    names none; ``tags`` is If-Match; ``wait`` is in seconds; ``lossless`` is the wish never to be skipped ahead."""
 
     possessed: list[Interval] | None
     ranges: list[RangeSpec] | None
@@ -33,6 +33,7 @@ class Ask:
     tags: object
     multipart: bool
     wait: int | None
+    lossless: bool = False
 
 
 def read_ask(request: Request, max_ranges: int) -> Ask:
@@ -52,6 +53,7 @@ def read_ask(request: Request, max_ranges: int) -> Ask:
         tags=None if tags is None else parse_entity_tags(tags),
         multipart=accepts(headers.combined(b"accept"), b"multipart/byteranges", wildcard=False),
         wait=min(int(wait), WAIT_LIMIT) if wait is not None and wait.isdigit() and len(wait) < 10 else None,
+        lossless=b"lossless" in preferences,
     )
 
 

@@ -152,6 +152,34 @@ def test_an_open_range_is_given_all_the_same(start: Start, name: str) -> None:
         assert peer.rest() == LARGE.data
 
 
+@pytest.mark.parametrize("form", ["parts", "single", "plain"])
+def test_who_asks_for_it_loses_nothing(start: Start, tmp_path: Path, name: str, form: str) -> None:
+    server = start(*LAGGING, "--memory", "1MiB", store=tmp_path / "store")
+    begin(server, name, LARGE)
+    fields = {"parts": {**NOTHING, **MULTIPART}, "single": NOTHING, "plain": {}}[form]
+    with slow(server, name, {**fields, "Prefer": "lossless"}) as peer:
+        response = peer.head()
+        post_all(server, name, LARGE)
+        assert server.finish(name, len(LARGE.data)).status == 204
+        if form == "parts":
+            assert b"".join(part.data for part in peer.parts(boundary_of(response))) == LARGE.data
+        else:
+            assert peer.rest() == LARGE.data
+    assert server.metric("sdp_jumps_total") == 0
+
+
+def test_without_a_disk_a_lossless_consumer_jumps_as_any_other(start: Start, name: str) -> None:
+    server = start(*LAGGING)
+    begin(server, name, LARGE)
+    with slow(server, name, {**NOTHING, **MULTIPART, "Prefer": "lossless"}) as peer:
+        response = peer.head()
+        post_all(server, name, LARGE)
+        server.finish(name, len(LARGE.data))
+        parts = peer.parts(boundary_of(response))
+    assert sum(len(part.data) for part in parts) < len(LARGE.data)
+    assert server.metric("sdp_jumps_total") >= 1
+
+
 # -- the drain ---------------------------------------------------------------------------------------------------
 
 SMALL = movie("KddKdd")
