@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from pathlib import Path
 
 import attrs
@@ -10,6 +11,14 @@ from sdp.distributor.upstream import Place, parse_place
 from sdp.settings import count, directory_or_none, durability, flag, optional, path, positive, seconds, setting, size
 
 __all__ = ["DistributorSettings"]
+
+
+def ip(given: str) -> str:
+    """An IP address, as a connection's peer is written."""
+    try:
+        return str(ip_address(given))
+    except ValueError:
+        raise ValueError("is no IP address; write it as 127.0.0.1 or ::1") from None
 
 
 @attrs.frozen(kw_only=True)
@@ -86,6 +95,7 @@ class DistributorSettings:
     trust_proxy: tuple[str, ...] = setting(
         (),
         "The address of a reverse proxy whose Forwarded or X-Forwarded-For field names the client.",
+        parse=ip,
         repeatable=True,
         metavar="ADDRESS",
     )
