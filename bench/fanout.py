@@ -3,9 +3,10 @@
     python bench/fanout.py [--servers NAMES] [--case CONSUMERS,SIZE,RATE[,STREAMS]]... [--seconds S] [--json FILE]
     python bench/fanout.py --plot FILE.svg         how the cost grows in consumers, streams, record size and rate
     python bench/fanout.py --joins 1000            who joins, and whether those notice who are there
+    python bench/fanout.py --silent 200            who asks and reads nothing, and what that costs
 
 A publisher sends stamped records at a pace, consumers in another process read them, all over loopback; bench/README.rst
-says what the columns mean. Without --case it takes about three minutes.
+says what the columns mean. Without --case it takes two to three minutes.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from __future__ import annotations
 import argparse
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from loopback.figures import Row, Table, write_json
-from loopback.load import Case, Loader, measure, measure_joining
+from loopback.load import Case, Loader, measure, measure_joining, measure_silence
 from loopback.plot import Panel, draw
 from loopback.processes import Unavailable, raise_file_limit, scratch
 from loopback.servers import server_named
@@ -26,6 +27,7 @@ PAIR = ("floor", "sdp")
 FORMS = ("floor", "sdp", "sdp-parts", "sdp-store")
 PEERS = ("floor", "sdp", "icecast", "nchan")
 KIB = 1024
+Columns = tuple[tuple[str, str, str], ...]
 
 # Each is what a machine with two cores can carry, the load on one of them.
 TABLE: tuple[tuple[Case, tuple[str, ...]], ...] = (
@@ -83,6 +85,15 @@ JOINING = (
     ("p99_during", "p99 meanwhile", "13.2f"),
     ("ratio", "ratio", "5.2f"),
     ("max_during", "greatest", "8.2f"),
+)
+SILENCE = (
+    ("case", "who stands there", "<26s"),
+    ("server", "server", "<15s"),
+    ("silent", "silent", "6d"),
+    ("memory", "KiB each", "8.1f"),
+    ("p99_before", "p99 before", "10.2f"),
+    ("p99_during", "p99 meanwhile", "13.2f"),
+    ("ratio", "ratio", "5.2f"),
 )
 
 
@@ -146,28 +157,32 @@ class Run:
                 rows.append(row)
         return rows
 
-    def joining(self, newcomers: int, names: Sequence[str]) -> list[Row]:
-        table = Table(JOINING)
+    def beside(
+        self, what: Callable[..., Row], live: Case, others: int, columns: Columns, names: Sequence[str]
+    ) -> list[Row]:
+        """Measure what ``others``, who do something, mean to the consumers that stand there already."""
+        table = Table(columns)
         rows: list[Row] = []
         table.head()
         for name in names:
             if name in self._absent:
                 continue
+            limits = {"seconds": self._options.seconds, "join_limit": self._options.join_limit}
             try:
-                row = measure_joining(
-                    server_named(name, self._options.option),
-                    Case(300, 2 * KIB, 30),
-                    newcomers,
-                    self._loader,
-                    seconds=self._options.seconds,
-                    join_limit=self._options.join_limit,
-                )
+                row = what(server_named(name, self._options.option), live, others, self._loader, **limits)
             except Unavailable as reason:
                 print(f"{name} is left out: {reason}", flush=True)
                 continue
             table.row(row)
             rows.append(row)
         return rows
+
+    def joining(self, newcomers: int, names: Sequence[str]) -> list[Row]:
+        return self.beside(measure_joining, Case(300, 2 * KIB, 30), newcomers, JOINING, names)
+
+    def silence(self, silent: int, names: Sequence[str]) -> list[Row]:
+        # Enough bytes to fill what the kernel buffers for each of them, some MiB, within the window.
+        return self.beside(measure_silence, Case(50, 32 * KIB, 30), silent, SILENCE, names)
 
     def growth(self, names: Sequence[str], file: Path) -> list[Row]:
         """Measure along each axis, and draw it."""
@@ -209,6 +224,7 @@ def main() -> None:
     parser.add_argument("--case", action="append", type=case_of, metavar="CONSUMERS,SIZE,RATE[,STREAMS]")
     parser.add_argument("--seconds", type=float, default=3.0, help="how long each load is measured (3)")
     parser.add_argument("--joins", type=int, metavar="N", help="measure only how N join where 300 are")
+    parser.add_argument("--silent", type=int, metavar="N", help="measure only what N cost that read nothing")
     parser.add_argument("--join-limit", type=float, default=20.0, help="the longest wait for all to be admitted (20 s)")
     parser.add_argument("--option", action="append", default=[], help="one more word of the Distributor's command line")
     parser.add_argument("--python-load", action="store_true", help="read in Python even where there is a C compiler")
@@ -226,12 +242,16 @@ def main() -> None:
             rows = run.growth(names or PAIR, options.plot)
         elif options.joins:
             rows = run.joining(options.joins, names or PAIR)
+        elif options.silent:
+            rows = run.silence(options.silent, names or PAIR)
         else:
             cases = [(case, PAIR) for case in options.case] if options.case else list(TABLE)
             rows = run.table([(case, names or usual) for case, usual in cases])
             if not options.case:
                 print("\nwho joins, and whether those notice who are there")
                 rows += run.joining(1000, names or PAIR)
+                print("\nwho asks and reads nothing, and whether the others notice")
+                rows += run.silence(200, names or PAIR)
     if options.json:
         write_json(options.json, "fanout", rows)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 import time
 from array import array
@@ -17,7 +18,7 @@ from .processes import BENCH, HOST, Process, Unavailable, compiled, environment
 from .servers import FanoutServer
 from .stamps import Samples
 
-__all__ = ["Case", "Consumers", "Loader", "Publisher", "measure", "measure_joining"]
+__all__ = ["Case", "Consumers", "Loader", "Publisher", "measure", "measure_joining", "measure_silence"]
 
 _BATCH = 32
 """How many consumers dial in each turn of the consumers' loop."""
@@ -165,6 +166,11 @@ def _published(server: FanoutServer, case: Case, loader: Loader) -> Iterator[tup
         yield process, port, publisher, directory
 
 
+def _kept(server: FanoutServer, case: Case, seconds: float) -> int:
+    """What the log itself, whose window is larger than any of these loads, has grown by: no consumer's memory."""
+    return int(case.size * case.rate * case.streams * seconds) if server.keeps else 0
+
+
 def measure(
     server: FanoutServer, case: Case, loader: Loader, *, seconds: float, join_limit: float
 ) -> dict[str, float | str | None]:
@@ -175,8 +181,7 @@ def measure(
         consumers = Consumers(server, port, case.consumers, case.streams, loader, directory, join_limit)
         ending.callback(consumers.stop)
         held = process.resident() - before
-        # What the log of the stream itself has grown by meanwhile is not the consumers'.
-        held -= int(case.size * case.rate * case.streams * (time.monotonic() - before_at))
+        held -= _kept(server, case, time.monotonic() - before_at)
         time.sleep(_SETTLE)
         start = time.monotonic_ns()
         cpu = process.cpu_seconds(), consumers.cpu_seconds(), publisher.process.cpu_seconds()
@@ -249,3 +254,47 @@ def measure_joining(
         "max_during": percentile(during, 1.0),
         "lost": standing.lost + joining.lost,
     }
+
+
+def measure_silence(
+    server: FanoutServer, live: Case, silent: int, loader: Loader, *, seconds: float, join_limit: float
+) -> dict[str, float | str | None]:
+    """Let ``silent`` consumers ask, and then read nothing, where ``live`` ones stand. Return what each of them costs
+    (KiB of the server's resident size; what the kernel keeps for its socket is not in it), and percentiles (ms) of
+    the others' deliveries before, and in the ``seconds`` in which the silent ones' sockets fill."""
+    with _published(server, live, loader) as (process, port, publisher, directory), ExitStack() as ending:
+        standing = Consumers(server, port, live.consumers, live.streams, loader, directory, join_limit)
+        ending.callback(standing.stop)
+        time.sleep(_SETTLE)
+        start = time.monotonic_ns()
+        time.sleep(seconds)
+        before, begun = process.resident(), time.monotonic_ns()
+        for number in range(silent):
+            ending.enter_context(_silent_consumer(server, port, number % live.streams))
+        time.sleep(seconds)
+        done = time.monotonic_ns()
+        held = process.resident() - before - _kept(server, live, (done - begun) / 1e9)
+        time.sleep(_GRACE)
+        publisher.finish()
+        samples = standing.finish()
+    earlier = sorted(delay for one in samples for delay in one.delays(start, begun))
+    during = sorted(delay for one in samples for delay in one.delays(begun, done))
+    return {
+        "server": server.name,
+        "case": live.text,
+        "silent": silent,
+        "memory": held / 1024 / silent,
+        "p99_before": percentile(earlier, 0.99),
+        "p99_during": percentile(during, 0.99),
+        "ratio": percentile(during, 0.99) / percentile(earlier, 0.99),
+        "lost": standing.lost,
+    }
+
+
+def _silent_consumer(server: FanoutServer, port: int, stream: int) -> socket.socket:
+    """A connection that asks for a stream, with as small a window as the system allows."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+    connection.connect((HOST, port))
+    connection.sendall(("\r\n".join(server.get_head).replace("%d", str(stream)) + "\r\n\r\n").encode())
+    return connection

@@ -57,6 +57,8 @@ class FanoutServer:
     name: str
     way = "posts"
     """How records are posted: see publisher.py."""
+    keeps = False
+    """Whether what is published stays in its memory: a load's growth of that is no consumer's."""
     pub_head: tuple[str, ...] = ("POST /bench/%d HTTP/1.1", "Host: localhost", "Content-Length: %n")
     get_head: tuple[str, ...] = ("GET /bench/%d HTTP/1.1", "Host: localhost")
 
@@ -88,6 +90,7 @@ class Floor(FanoutServer):
 class Distributor(FanoutServer):
     """``twistd -n sdp-distributor``. ``parts``: consumers ask for multipart/byteranges, as SDP's own do."""
 
+    keeps = True
     pub_head = (
         "POST /bench/%d HTTP/1.1",
         "Host: localhost",
