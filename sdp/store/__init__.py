@@ -5,6 +5,7 @@ from sdp.store.recording import READ_LIMIT, Recording
 from sdp.store.retention import Limits
 from sdp.store.segments import GoneError
 from sdp.store.store import GATHER, QUEUE_LIMIT, SEGMENT_SIZE, SYNC_INTERVAL, FileStore
+from sdp.store.verifying import Verdict, verify
 
 __all__ = [
     "GATHER",
@@ -17,4 +18,6 @@ __all__ = [
     "GoneError",
     "Limits",
     "Recording",
+    "Verdict",
+    "verify",
 ]

@@ -103,10 +103,10 @@ def read_all(files: Files, descriptor: int, offset: int, length: int) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def find_epochs(files: Files, root: Path) -> Iterator[tuple[str, str, Path]]:
+def find_epochs(files: Files, root: Path, *, sweeping: bool = True) -> Iterator[tuple[str, str, Path]]:
     """The (name, epoch, directory) of every directory that can be an epoch's. Links are not followed.
 
-    What a removal that was cut short has left is removed on the way.
+    With ``sweeping`` what a removal that was cut short has left is removed on the way.
     """
     waiting: list[tuple[Path, str]] = [(root, "")]
     while waiting:
@@ -116,7 +116,8 @@ def find_epochs(files: Files, root: Path) -> Iterator[tuple[str, str, Path]]:
                 continue
             if entry.startswith("@"):
                 if name and entry.endswith(REMOVED):
-                    sweep(files, directory / entry)
+                    if sweeping:
+                        sweep(files, directory / entry)
                 elif name and is_epoch(entry[1:]):
                     yield name, entry[1:], directory / entry
             elif is_segment_of_name(entry) and not (name == "" and entry == "-"):

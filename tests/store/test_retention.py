@@ -1,4 +1,4 @@
-"""What leaves the disk: a pure choice, and a store that acts on it without ever giving other bytes than it was given."""
+"""What leaves the disk: a pure choice, and a store that acts on it and never gives other bytes than it was given."""
 
 from __future__ import annotations
 
