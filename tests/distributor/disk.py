@@ -63,8 +63,8 @@ class Kept:
 
     def records(self, start, end, limit=4096):
         def find():
-            ends = [record.offset for record in self.index[1:]] + [self.written]
-            pairs = zip(self.index, ends, strict=True)
+            ends = [*(record.offset for record in self.index[1:]), self.written]
+            pairs = zip(self.index, ends, strict=False)
             return [record for record, stop in pairs if record.offset < end and stop > start][:limit]
 
         return self.disk.answer(find)
@@ -86,6 +86,7 @@ class Disk:
         self.kept: list[Kept] = []
         self.removed: list[str] = []
         self.closed = False
+        self.trimmed: dict[str, int] = {}
         self.bytes_written, self.syncs, self.failures = 7, 3, 0
         self._waiting: list[tuple[Deferred, Callable]] = []
 

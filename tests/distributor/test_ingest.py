@@ -327,8 +327,7 @@ def on_disk(**settings):
     house = House(disk, memory=600, **settings)
     house.posted(b"hello", b"world")
     disk.kept[0].write()
-    house.posted_more = house.connect()
-    house.posted_more.post(b"/a", b"!", content_range(10, 11))
+    house.connect().post(b"/a", b"!", content_range(10, 11))
     return disk, house
 
 
@@ -365,7 +364,7 @@ class TestOverlapOnDisk:
 
     def test_reading_has_a_bug(self):
         disk, house = on_disk()
-        disk.unreadable = ZeroDivisionError()  # type: ignore[assignment]
+        disk.unreadable = ZeroDivisionError()
         assert house.connect().post(b"/a", b"hello", content_range(0, 5))[0].status == 507
 
     def test_lost_while_it_is_read(self):

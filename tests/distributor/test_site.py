@@ -203,7 +203,7 @@ def test_a_fault_of_our_own_is_logged_and_told():
     house.posted(b"hello")
     site = house.factory.site
     told: list[LogEvent] = []
-    site.log = Logger(observer=told.append)  # any callable observes
+    site.log = Logger(observer=told.append)  # type: ignore[arg-type]  # any callable observes
 
     async def broken(*anything):
         raise ZeroDivisionError
