@@ -220,6 +220,70 @@ def test_delete_leaves_nothing_on_the_disk(start: Start, tmp_path: Path, name: s
     assert {path for path in (tmp_path / "store").rglob("*") if path.is_file()} == before
 
 
+LONG = bytes(range(256)) * 40_000
+"""10 MiB: more than the kernel holds for a consumer that does not read."""
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_delete_while_a_recording_is_read_from_the_disk(start: Start, tmp_path: Path, name: str, ended: bool) -> None:
+    server = start("--memory", "64KiB", store=tmp_path / "store")
+    server.post(name, 0, LONG)
+    if ended:
+        server.finish(name, len(LONG))
+    with server.peer(receive_buffer=8192) as peer:
+        peer.ask("GET", f"/{name}", {"Range": f"bytes=0-{OPEN_END}"})
+        assert peer.head().status == 206
+        assert peer.exactly(1000) == LONG[:1000]
+        assert server.call("DELETE", f"/{name}").status == 204
+        data = peer.broken_off()
+        assert data == LONG[1000 : 1000 + len(data)]
+        assert len(data) < len(LONG) - 1000
+    problem_of(server.call("GET", f"/{name}"), 404)
+
+
+def test_delete_while_an_overlap_is_compared_with_the_disk(start: Start, tmp_path: Path, name: str) -> None:
+    server = start("--memory", "64KiB", store=tmp_path / "store")
+    server.post(name, 0, LONG)
+    with server.peer() as peer:
+        fields = {**content_range(0, len(LONG) - 1), "Content-Length": str(len(LONG))}
+        peer.send(peer.head_bytes("POST", f"/{name}", fields) + LONG[:100_000])
+        for _ in range(3):
+            server.call("GET", "/-/health")
+        assert server.call("DELETE", f"/{name}").status == 204
+        peer.send(LONG[100_000:300_000])
+        problem_of(peer.response("POST"), 409)
+    assert server.call("HEAD", f"/{name}").status == 404
+
+
+def test_delete_while_somebody_waits_for_the_first_byte(distributor: Distributor, name: str) -> None:
+    with distributor.peer() as origin, distributor.peer() as plain, distributor.peer() as poll:
+        origin.send(origin.head_bytes("POST", f"/{name}", OPEN))
+        eventually(lambda: distributor.call("HEAD", f"/{name}").status == 200)
+        plain.ask("GET", f"/{name}")
+        poll.ask("GET", f"/{name}", {"Content-Range": "bytes */0", "Prefer": "wait=30"})
+        distributor.call("GET", "/-/health")
+        assert distributor.call("DELETE", f"/{name}").status == 204
+        ended = plain.response()
+        assert (ended.status, ended.body) == (200, b"")
+        assert distributor.post(name, 0, b"another").status == 201
+        assert poll.response().body == b"another"
+
+
+@pytest.mark.parametrize("fields", [{"Prefer": "wait=60"}, {"Prefer": "wait=60", "Content-Range": "bytes 0-2/*"}])
+def test_who_waits_does_not_hold_up_the_drain(start: Start, name: str, fields: dict[str, str]) -> None:
+    server = start()
+    path = f"{name}/none"
+    if "Content-Range" in fields:
+        server.post(name, 0, b"abc")
+        path = name
+    with server.peer() as peer:
+        peer.ask("GET", f"/{path}", fields)
+        server.call("GET", "/-/health")
+        server.terminate()
+        assert server.wait(10) in (0, -15)
+        assert peer.ended()
+
+
 # -- who gets ----------------------------------------------------------------------------------------------------
 
 
