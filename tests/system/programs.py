@@ -49,10 +49,12 @@ def need(program: str) -> str:
     return found
 
 
-def finished(*argv: str | Path, data: bytes | None = None, **options: Any) -> subprocess.CompletedProcess[bytes]:
+def finished(
+    *argv: str | Path, data: bytes | None = None, timeout: float = PATIENCE, **options: Any
+) -> subprocess.CompletedProcess[bytes]:
     """Run a program to its end, with ``data`` on its standard input."""
     given: dict[str, Any] = {"stdin": subprocess.DEVNULL} if data is None else {"input": data}
-    return subprocess.run([str(each) for each in argv], capture_output=True, timeout=PATIENCE, **given, **options)
+    return subprocess.run([str(each) for each in argv], capture_output=True, timeout=timeout, **given, **options)
 
 
 # -- SDP's own commands ----------------------------------------------------------------------------------------
