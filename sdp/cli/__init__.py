@@ -12,6 +12,8 @@ import click
 
 __all__ = ["main"]
 
+_ca_file = click.option("--ca-file", metavar="FILE", help="The certificates (PEM) that may vouch for an https server.")
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="sdp-streaming", prog_name="sdp")
@@ -23,7 +25,8 @@ def main() -> None:
 @click.argument("url")
 @click.argument("file")
 @click.option("--read-token", metavar="FILE", help="A file whose first line is the secret to read with.")
-def record(url: str, file: str, read_token: str | None) -> None:
+@_ca_file
+def record(url: str, file: str, read_token: str | None, ca_file: str | None) -> None:
     """Keep a gapless copy of the stream at URL in FILE (- for standard output).
 
     Leaves with 0 once the stream has ended and all of it is there. Stopped before, it goes on where it was the
@@ -31,17 +34,18 @@ def record(url: str, file: str, read_token: str | None) -> None:
     """
     from sdp.cli.recording import run_record
 
-    sys.exit(run_record(url, file, read_token))
+    sys.exit(run_record(url, file, read_token=read_token, ca_file=ca_file))
 
 
 @main.command()
 @click.argument("url", default="http://localhost:8080")
 @click.option("--watch", is_flag=True, help="Go on, once a second.")
-def status(url: str, watch: bool) -> None:
+@_ca_file
+def status(url: str, watch: bool, ca_file: str | None) -> None:
     """Show the streams of the Distributor at URL, or the one stream that URL names."""
     from sdp.cli.status import run_status
 
-    sys.exit(run_status(url, watch=watch))
+    sys.exit(run_status(url, watch=watch, ca_file=ca_file))
 
 
 @main.command()
@@ -59,3 +63,17 @@ def demo(source: str, port: int | None, container: str, size: str | None, second
 
     loop = Path(source).is_file()
     sys.exit(run_demo(Plan(source=source, port=port, container=container, size=size, seconds=seconds, loop=loop)))
+
+
+@main.command()
+@click.argument("targets", nargs=-1, required=True)
+@_ca_file
+def verify(targets: tuple[str, ...], ca_file: str | None) -> None:
+    """Check what lies in the store at TARGET, or whether the streams at two or more URLs hold the same bytes.
+
+    A store is only read: every entry's checksum, every offset, every file's length. Copies are compared by digests,
+    without being fetched. Leaves with 0 where all is well, and with 1 where there is damage or a difference.
+    """
+    from sdp.cli.verify import run_verify
+
+    sys.exit(run_verify(targets, ca_file=ca_file))

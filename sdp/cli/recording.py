@@ -20,11 +20,10 @@ from sdp.settings import load
 __all__ = ["run_record"]
 
 
-def run_record(url: str, file: str, read_token: str | None) -> int:
-    """Copy the stream at ``url`` to ``file``; return the exit status."""
+def run_record(url: str, file: str, **options: str | None) -> int:
+    """Copy the stream at ``url`` to ``file``; return the exit status. ``options`` are the Consumer's, by field name."""
     given = {"from": url, "output": file}
-    if read_token is not None:
-        given["read-token"] = read_token
+    given |= {name.replace("_", "-"): text for name, text in options.items() if text is not None}
     try:
         settings = load(ConsumerSettings, given)
     except ConfigurationError as error:

@@ -17,7 +17,7 @@ from sdp.consumer.recorder import Recorder
 from sdp.consumer.settings import ConsumerSettings
 from sdp.consumer.writer import Writer
 from sdp.errors import SDPError
-from sdp.net.address import with_token
+from sdp.net.address import with_authorities, with_token
 from sdp.net.attempts import Attempts, connecting
 from sdp.net.backoff import Backoff
 from sdp.net.client import ClientFactory, ClientLimits, Role
@@ -39,7 +39,7 @@ class RecorderService(Service):
     def __init__(self, settings: ConsumerSettings, reactor: Any, leave: Callable[[int], None], random: Random) -> None:
         self.setName("sdp-consumer")
         self.settings = settings
-        self.address = with_token(settings.from_, settings.read_token)
+        self.address = with_authorities(with_token(settings.from_, settings.read_token), settings.ca_file)
         self.recorder: Recorder | None = None
         self._reactor = reactor
         self._leave = leave

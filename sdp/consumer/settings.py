@@ -31,6 +31,12 @@ class ConsumerSettings:
         parse=optional(path),
         metavar="FILE",
     )
+    ca_file: Path | None = setting(
+        "none",
+        "The certificates (PEM) that may vouch for an https server, where none that the system trusts does.",
+        parse=optional(path),
+        metavar="FILE",
+    )
     backlog: int = setting("8MiB", "How much may wait to be written, before the socket is read no more.", parse=size)
     sync_interval: float = setting("1", "How long what is written may wait to be made durable.", parse=seconds)
     silence: float = setting(

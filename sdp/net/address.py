@@ -6,6 +6,7 @@ A secret in the URL's user part becomes the Authorization field and is shown now
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from pathlib import Path
 from typing import Any, Literal
@@ -17,8 +18,9 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 
 from sdp.errors import ConfigurationError
 
-__all__ = ["Address", "authorization_field", "parse_address", "parse_stream_address", "with_token"]
+__all__ = ["Address", "authorization_field", "parse_address", "parse_stream_address", "with_authorities", "with_token"]
 
+_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 _PORTS = {"http": 80, "https": 443}
 _PATH_SAFE = "/-._~!$&'()*+,;=:@%"
 
@@ -32,6 +34,8 @@ class Address:
     port: int
     target: bytes
     authorization: bytes | None = attrs.field(default=None, repr=False)
+    authorities: tuple[bytes, ...] = attrs.field(default=(), repr=False)
+    """The certificates (PEM) that alone may vouch for an https server; none for those that the system trusts."""
 
     @property
     def authority(self) -> bytes:
@@ -62,9 +66,15 @@ class Address:
         endpoint = HostnameEndpoint(reactor, self.host, self.port, timeout=timeout)
         if self.scheme == "http":
             return endpoint
-        from twisted.internet.ssl import optionsForClientTLS  # loads OpenSSL, which http never needs
+        return wrapClientTLS(self.verification(), endpoint)
 
-        return wrapClientTLS(optionsForClientTLS(self.host), endpoint)
+    def verification(self) -> Any:
+        """How an https server's certificate is verified, as Twisted takes it."""
+        from twisted.internet import ssl  # loads OpenSSL, which http never needs
+
+        trusted = [ssl.Certificate.loadPEM(each) for each in self.authorities]
+        roots = ssl.trustRootFromCertificates(trusted) if trusted else None
+        return ssl.optionsForClientTLS(self.host, trustRoot=roots)
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.host_field.decode('ascii')}{self.target.decode('ascii')}"
@@ -111,6 +121,26 @@ def with_token(address: Address, file: Path | None) -> Address:
     if authorization is None:
         raise ConfigurationError(f"{file} holds no secret on its first line.")
     return attrs.evolve(address, authorization=authorization)
+
+
+def with_authorities(address: Address, file: Path | None) -> Address:
+    """The address with the certificates in ``file`` (PEM) as those that may vouch for its server."""
+    if file is None:
+        return address
+    try:
+        found = tuple(_CERTIFICATE.findall(file.read_bytes()))
+    except OSError as error:
+        raise ConfigurationError(f"{file} cannot be read: {error.strerror}.") from error
+    if address.scheme != "https":
+        raise ConfigurationError(f"{file} is for https, and {address} is http.")
+    if not found:
+        raise ConfigurationError(f"{file} holds no certificate in PEM form (-----BEGIN CERTIFICATE-----).")
+    address = attrs.evolve(address, authorities=found)
+    try:
+        address.verification()
+    except Exception as error:  # OpenSSL's own, which say nothing to people
+        raise ConfigurationError(f"{file} holds a certificate that cannot be read.") from error
+    return address
 
 
 def parse_stream_address(url: str) -> Address:

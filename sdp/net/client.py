@@ -17,7 +17,6 @@ from typing import Any, cast
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
@@ -45,6 +44,7 @@ from sdp.net.asking import (
     Retired,
     Role,
 )
+from sdp.net.reasons import reason as said_of
 
 __all__ = [
     "Answer",
@@ -293,8 +293,8 @@ class ClientProtocol(Protocol):
         if self._state is _State.CLOSED:
             self._fire_lost()
             return
-        why = "the peer closed it" if reason.check(ConnectionDone) else reason.getErrorMessage().rstrip(".")
-        error = Disconnected(f"The connection to {self.client_factory.address.host_field.decode()} was lost: {why}.")
+        where = self.client_factory.address.host_field.decode()
+        error = Disconnected(f"The connection to {where} was lost: {said_of(reason.value)}.")
         self._fault = error
         self._at_end = True
         self._stop_timer()
@@ -519,7 +519,7 @@ async def connect(endpoint: IStreamClientEndpoint, factory: ClientFactory) -> Cl
             raise
         except Exception as error:  # an endpoint fails with anything: names, sockets, certificates
             where = factory.address.authority.decode()
-            raise Disconnected(f"{where} cannot be reached: {_reason(error)}.") from error
+            raise Disconnected(f"{where} cannot be reached: {said_of(error)}.") from error
         try:
             return await protocol.ready
         except HandshakeRefused:
@@ -528,8 +528,3 @@ async def connect(endpoint: IStreamClientEndpoint, factory: ClientFactory) -> Cl
             protocol.abort()
             raise
     raise Disconnected("The peer takes no CONNECT.")
-
-
-def _reason(error: Exception) -> str:
-    text = str(error).strip().rstrip(".")
-    return text or type(error).__name__

@@ -13,10 +13,11 @@ from enum import Enum, auto
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.interfaces import IAddress, IProtocolNegotiationFactory, IReactorTime
 from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from sdp.errors import ProtocolError, Refusal, SDPError
 from sdp.http1 import End, Request, RequestReader, encode_response
@@ -365,6 +366,7 @@ class ServerChannel(Protocol):
             )
 
 
+@implementer(IProtocolNegotiationFactory)
 class ServerChannelFactory(ServerFactory):
     """Makes a channel for each connection, and counts them."""
 
@@ -397,6 +399,10 @@ class ServerChannelFactory(ServerFactory):
 
     def buildProtocol(self, addr: IAddress | None) -> ServerChannel:  # type: ignore[override]  # it has a factory
         return ServerChannel(self)
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """What is spoken over TLS (ALPN, RFC 7301): where that is not said, clients that offer h2 as well fail."""
+        return [b"http/1.1", b"http/1.0"]
 
     def standing_lines(self) -> list[tuple[bytes, bytes]]:
         """Field lines that every answer carries: Date (RFC 9110 section 6.6.1), and those that were handed in."""

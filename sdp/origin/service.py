@@ -18,7 +18,7 @@ from twisted.logger import Logger
 
 from sdp.errors import SDPError
 from sdp.media.faults import without_secret
-from sdp.net.address import Address, with_token
+from sdp.net.address import with_authorities, with_token
 from sdp.net.attempts import Attempts, connecting
 from sdp.net.backoff import Backoff
 from sdp.net.client import ClientFactory, Role
@@ -69,7 +69,7 @@ class OriginService(Service):
     ) -> None:
         self.setName("sdp-origin")
         self.settings = settings
-        self.address: Address = with_token(settings.to, settings.publish_token)
+        self.address = with_authorities(with_token(settings.to, settings.publish_token), settings.ca_file)
         self.capture: Capture | None = None
         self.poster: Poster | None = None
         self._reactor = reactor

@@ -111,6 +111,12 @@ class OriginSettings:
         parse=optional(path),
         metavar="FILE",
     )
+    ca_file: Path | None = setting(
+        "none",
+        "The certificates (PEM) that may vouch for an https server, where none that the system trusts does.",
+        parse=optional(path),
+        metavar="FILE",
+    )
     max_unanswered: int = setting("64", "How many POSTs may wait for their answers.", parse=positive)
     max_unanswered_bytes: int = setting("4MiB", "How many bytes of them, one POST aside.", parse=byte_size)
     retry_first: float = setting("100ms", "The longest wait before the first attempt to connect again.", parse=seconds)

@@ -9,7 +9,8 @@ from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.testing import MemoryReactorClock
 
 from sdp.errors import ConfigurationError
-from sdp.net.address import parse_address, parse_stream_address, with_token
+from sdp.net.address import parse_address, parse_stream_address, with_authorities, with_token
+from tests.net.certificates import certificate
 
 GOOD = [
     # url, host field, authority, target, name
@@ -91,6 +92,25 @@ def test_where_to_connect():
 def test_a_secret_out_of_a_file(tmp_path, content, field):
     (tmp_path / "token").write_bytes(content)
     assert with_token(parse_address("http://h/a"), tmp_path / "token").authorization == field
+
+
+def test_who_may_vouch_for_a_server(tmp_path):
+    address = parse_address("https://h/a")
+    for content, said in [
+        (None, "cannot be read"),
+        (b"nothing", "no certificate"),
+        (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "cannot be read"),
+    ]:
+        file = tmp_path / "ca.pem"
+        if content is not None:
+            file.write_bytes(content)
+        with pytest.raises(ConfigurationError, match=said):
+            with_authorities(address, file)
+    file.write_bytes(b"".join(certificate("h")[0] for _ in range(2)))
+    assert len(with_authorities(address, file).authorities) == 2
+    assert with_authorities(address, None) is address
+    with pytest.raises(ConfigurationError, match="for https"):
+        with_authorities(parse_address("http://h/a"), file)
 
 
 def test_a_file_without_a_secret(tmp_path):

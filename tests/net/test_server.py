@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IProtocolNegotiationFactory
 from twisted.logger import LogEvent, Logger
+from zope.interface.verify import verifyObject
 
 from sdp.errors import ProtocolError, Refusal, SDPError
 from sdp.http1.limits import Limits
@@ -658,3 +660,9 @@ def test_a_transport_with_that_option_sends_small_answers_at_once():
     transport.wire.unregisterProducer()
     channel.makeConnection(transport)
     assert transport.options == [True]
+
+
+def test_over_tls_it_is_said_what_is_spoken():
+    factory = Server(Script()).factory
+    assert verifyObject(IProtocolNegotiationFactory, factory)
+    assert factory.acceptableProtocols()[0] == b"http/1.1"
