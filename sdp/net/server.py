@@ -77,7 +77,8 @@ class ServerChannel(Protocol):
 
     def connectionMade(self) -> None:
         transport: Any = self.transport
-        self.peer = getattr(transport.getPeer(), "host", "")
+        # Where one socket listens for both families, the kernel writes an IPv4 peer as an IPv6 address.
+        self.peer = getattr(transport.getPeer(), "host", "").removeprefix("::ffff:")
         if hasattr(transport, "setTcpNoDelay"):
             transport.setTcpNoDelay(True)
         self.outflow = Outflow(transport, self.factory.sweep.now)

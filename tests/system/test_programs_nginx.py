@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -137,6 +138,19 @@ def test_without_trust_everybody_behind_it_is_from_outside(
         assert accepted.process.poll() is None
     assert accepted.wait(40) == 0
     assert "letmein" not in "\n".join([*accepted.lines, *server.lines])
+
+
+def test_a_proxy_is_known_by_its_address_on_a_socket_for_both_families(start: Callable[..., Distributor]) -> None:
+    """Where one socket listens for IPv6 and IPv4, a peer at 127.0.0.1 is still that."""
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("This machine has no IPv6.")
+    server = start("--listen", "tcp6:0", "--trust-proxy", "127.0.0.1")
+    both = re.search(r"port=(\d+)", server.wait_for("Listening on IPv6Address"))
+    assert both is not None
+    for client, status in (("127.0.0.1", 201), ("192.0.2.1", 401)):
+        with Peer(int(both[1])) as peer:
+            answer = peer.call("PUT", f"/by-{client}", {"X-Forwarded-For": client}, b"x")
+            assert answer.status == status
 
 
 def test_ffmpeg_through_it(
