@@ -209,11 +209,12 @@ class Epoch:
         self._release()
 
     def stored(self) -> None:
-        """The disk has more, or has failed: what it holds, or never will, may leave the memory."""
+        """The disk has more, or has failed: what it holds, or never will, may leave the memory. Or it keeps less: what
+        it has given up leaves the memory, too."""
         if self.recording is not None:
             self._hold(self.recording)
             self._release()
-            self.log.evict()
+            self.log.evict(self.recording.start)
 
     def _hold(self, recording: Recording) -> None:
         """Keep in memory what the disk is going to have. Where it failed there is nothing to wait for."""

@@ -165,14 +165,15 @@ class StreamLog:
 
     # -- the window --------------------------------------------------------------------------------------------
 
-    def evict(self) -> None:
-        """Forget the oldest pieces until the window holds, but for the bytes at or past ``hold_from``."""
+    def evict(self, below: int = 0) -> None:
+        """Forget the oldest pieces until the window holds, and those that end at or before ``below``; but never the
+        bytes at or past ``hold_from``."""
         hold = self._holding()
         first, pieces = self._first, self._pieces
-        while self._weight > self.window and first < len(pieces):
+        while first < len(pieces):
             piece = pieces[first]
             end = self.start + len(piece)
-            if end > hold:
+            if end > hold or (self._weight <= self.window and end > below):
                 break
             self._pin(self.start, piece)
             pieces[first] = b""

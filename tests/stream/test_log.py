@@ -234,3 +234,17 @@ class TestRestart:
         log.finish()
         with pytest.raises(ValueError, match="at or after its end"):
             log.restart(100)
+
+
+def test_what_the_disk_has_given_up_leaves_the_memory_too() -> None:
+    log = StreamLog(1 << 20)
+    for at in range(0, 40, 10):
+        log.append(bytes(10), [Record(at, Flag.INITIALIZATION if at == 0 else Flag.RANDOM_ACCESS)], at + 10, 0)
+    log.hold_from = 30
+    log.evict(25)
+    assert (log.start, log.evicted_bytes) == (20, 20)  # whole pieces only
+    init = log.initialization_before(20)
+    assert init is not None
+    assert log.initialization(init) == bytes(10)
+    log.evict(99)
+    assert log.start == 30  # the disk has not got the rest
