@@ -111,9 +111,7 @@ class Inflow:
         deadline = self._clock.seconds() + wait
         self._wanted_until = max(self._wanted_until, deadline)
         while self.phase is Phase.SEEKING:
-            waiting: Deferred[SDPError | None] = Deferred(self._leave)
-            self._waiting.append(waiting)
-            fault = await waiting
+            fault = await self._next_settlement(deadline)
             if fault is None or self._worth_waiting(fault, deadline):
                 continue
             if self.epoch is not None and fault.status != 404:
@@ -122,12 +120,33 @@ class Inflow:
         assert self.epoch is not None
         return self.epoch
 
+    async def _next_settlement(self, deadline: float) -> SDPError | None:
+        """Wait until something is known, at most until ``deadline``, where that is ahead."""
+        waiting: Deferred[SDPError | None] = Deferred(self._leave)
+        self._waiting.append(waiting)
+        left = deadline - self._clock.seconds()
+        late = self._clock.callLater(left, self._late, waiting) if left > 0 else None
+        try:
+            return await waiting
+        finally:
+            if late is not None and late.active():
+                late.cancel()
+
+    def _late(self, waiting: Deferred[SDPError | None]) -> None:
+        self._leave(waiting)
+        waiting.callback(Refusal(404, "No such stream", f"There was no stream {self.name} in this time."))
+
     def _worth_waiting(self, fault: SDPError, deadline: float) -> bool:
         return fault.status in (404, 502, 504) and self._clock.seconds() < deadline
 
     def _leave(self, waiting: Deferred[SDPError | None]) -> None:
         if waiting in self._waiting:
             self._waiting.remove(waiting)
+
+    def forget(self) -> bool:
+        """The stream is no more. Return whether there was an epoch of it."""
+        had, self.epoch, self._current = self.epoch is not None, None, None
+        return had
 
     def _settle(self, fault: SDPError | None) -> None:
         waiting, self._waiting = self._waiting, []
@@ -141,6 +160,7 @@ class Inflow:
         cancelling it."""
         if self.phase is Phase.ENDED:
             self.phase = Phase.SEEKING
+        await deferLater(self._clock, 0)  # whoever starts this comes to wait for it first
         while True:
             fault = await self._round()
             if fault is None:

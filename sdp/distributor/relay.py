@@ -109,11 +109,13 @@ class Relay:
 
     def _look_after(self, name: str, kept: _Kept) -> None:
         """Nobody may want it any longer: then it goes, unless somebody comes in time."""
-        if kept.users or kept.leaving is not None or self._kept.get(name) is not kept:
+        if kept.users or self._kept.get(name) is not kept:
             return
         if kept.inflow.epoch is None and kept.running is None:
             del self._kept[name]
-        else:
+            if kept.leaving is not None:
+                kept.leaving.cancel()
+        elif kept.leaving is None:
             kept.leaving = self._clock.callLater(self._linger, self._drop, name, kept)
 
     def _drop(self, name: str, kept: _Kept) -> None:
@@ -187,7 +189,8 @@ class Relay:
             epoch = await kept.inflow.ready(ask.wait or 0)
         except SDPError as error:
             if error.status == 404:
-                self._removed(name, kept)
+                if kept.inflow.forget():
+                    self._streams.forget(name)
                 if ask.tags is not None:
                     raise Refusal(412, "No such epoch", "If-Match names an epoch, and there is none.") from error
             raise
