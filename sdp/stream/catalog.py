@@ -127,9 +127,12 @@ class Epoch:
 
     @property
     def first_offset(self) -> int:
-        """The first offset that can be given: from the disk where there is a recording, else from memory."""
+        """The first offset that can be given: from the disk where there is a recording, else from memory.
+
+        Retention leaves what begins with a random access point; that counts, even where the memory has a little more.
+        """
         recording = self.recording
-        if recording is not None and recording.start < self.log.start and recording.written >= self.log.start:
+        if recording is not None and recording.written >= self.log.start:
             return recording.start
         return self.log.start
 
