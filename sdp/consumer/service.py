@@ -34,10 +34,10 @@ LAST_WRITES = 5.0
 class RecorderService(Service):
     """Keeps a gapless copy of one epoch; ``leave`` is called with the process's exit status once that is done."""
 
-    log = Logger(namespace="sdp.consumer")
-
     def __init__(self, settings: ConsumerSettings, reactor: Any, leave: Callable[[int], None], random: Random) -> None:
         self.setName("sdp-consumer")
+        # Not the class's, where Twisted would put the class's name in place of this one.
+        self.log = Logger(namespace="sdp.consumer")
         self.settings = settings
         self.address = with_authorities(with_token(settings.from_, settings.read_token), settings.ca_file)
         self.recorder: Recorder | None = None

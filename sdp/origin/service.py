@@ -62,12 +62,12 @@ class OriginService(Service):
     ``leave`` is called with the process's exit status once there is nothing more to do.
     """
 
-    log = Logger(namespace="sdp.origin")
-
     def __init__(
         self, settings: OriginSettings, reactor: Any, leave: Callable[[int], None], parts: OriginParts
     ) -> None:
         self.setName("sdp-origin")
+        # Not the class's, where Twisted would put the class's name in place of this one.
+        self.log = Logger(namespace="sdp.origin")
         self.settings = settings
         self.address = with_authorities(with_token(settings.to, settings.publish_token), settings.ca_file)
         self.capture: Capture | None = None

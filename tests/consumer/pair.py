@@ -1,8 +1,10 @@
-"""A real Distributor in memory, for the consumers: its service on a reactor and over transports that tests move."""
+"""A real Distributor in memory, for its clients: its service on a reactor and over transports that tests move."""
 
 from __future__ import annotations
 
 import itertools
+import json
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.address import IPv4Address
@@ -40,11 +42,20 @@ class Lines:
 
 
 class Distributor:
-    """One Distributor without a disk. ``reactor`` is everyone's clock."""
+    """One Distributor. ``reactor`` is everyone's clock; ``store`` an IStore that outlives a crash, or None.
 
-    def __init__(self, **options: str) -> None:
+    ``transport`` makes one end of a connection, as FakeTransport does.
+    """
+
+    def __init__(self, store: Any = None, **options: str) -> None:
         self.reactor: Any = MemoryReactorClock()
         self.up = True
+        self.mute = False
+        """Nothing that is sent arrives."""
+        self.seen_as = "127.0.0.1"
+        """Where its clients' connections come from."""
+        self.transport: Callable[..., Any] = FakeTransport
+        self._store = store
         self._options = {"store": "none", **options}
         self._pumps: list[IOPump] = []
         self._ends: list[Any] = []
@@ -54,7 +65,7 @@ class Distributor:
 
     def _start(self) -> None:
         parts = DistributorParts(
-            open_store=lambda: None,
+            open_store=lambda: self._store,
             wall_clock=self.reactor.seconds,
             random_bytes=lambda size: next(self._seeds).to_bytes(size, "big"),
         )
@@ -63,13 +74,16 @@ class Distributor:
         self.service.startService()
         self._factory = self.reactor.tcpServers[-1][1]
 
-    def crash(self) -> None:
-        """End it, and begin another that knows nothing."""
+    def crash(self, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """End it, and begin another, which knows what the store holds."""
         self.cut()
         self._origin = None
+        self.up = False
         outcome(self.service.stopService())
         self.settle(5)
+        meanwhile()
         self._start()
+        self.up = True
 
     def cut(self) -> None:
         """Lose all connections."""
@@ -78,6 +92,14 @@ class Distributor:
         self._ends.clear()
         self.settle()
 
+    def part(self) -> list[Any]:
+        """Lose all connections so that their clients alone hear of it; return the server's ends."""
+        ends, pumps = self._ends, self._pumps
+        self._ends, self._pumps = [], []
+        for pump in pumps:
+            pump.clientIO.reportDisconnect()
+        return ends
+
     def endpoint(self) -> Any:
         return self
 
@@ -85,10 +107,10 @@ class Distributor:
         """The part of an endpoint."""
         if not self.up:
             return fail(ConnectionRefusedError("Connection refused"))
-        peer = IPv4Address("TCP", "127.0.0.1", 40000)
+        peer = IPv4Address("TCP", self.seen_as, 40000)
         server: Any = self._factory.buildProtocol(peer)
         client = factory.buildProtocol(None)
-        ends = FakeTransport(server, True, peerAddress=peer), FakeTransport(client, False)
+        ends = self.transport(server, True, peerAddress=peer), self.transport(client, False)
         self._ends.append(ends[0])
         self._pumps.append(connect(server, ends[0], client, ends[1]))
         return succeed(client)
@@ -103,9 +125,10 @@ class Distributor:
 
     def _flush(self) -> None:
         for _ in range(1000):
-            moved = sum(bool(pump.pump()) for pump in self._pumps)
+            moved = 0 if self.mute else sum(bool(pump.pump()) for pump in self._pumps)
             self.reactor.advance(0)
             if not moved:
+                self._pumps = [pump for pump in self._pumps if not pump.clientIO.disconnected]
                 return
         raise AssertionError("it never comes to rest")
 
@@ -125,6 +148,29 @@ class Distributor:
         self.settle()
         result: Answer = answer[0]
         return result
+
+    def ask(self, method: bytes, target: bytes, *lines: tuple[bytes, bytes]) -> Answer:
+        """Ask as an ordinary HTTP client, on a connection of its own."""
+        [client] = outcome(Deferred.fromCoroutine(self._connected(self.connecting(None))))
+        answer = outcome(client.fetch(method, target, lines))
+        self.settle()
+        client.close()
+        result: Answer = answer[0]
+        return result
+
+    def content(self, name: str = "a") -> bytes:
+        """All that is held of a stream."""
+        end = int(self.ask(b"HEAD", b"/" + name.encode()).headers.get(b"upload-offset") or b"0")
+        if not end:
+            return b""
+        answer = self.ask(b"GET", b"/" + name.encode(), (b"Range", b"bytes=0-%d" % (end - 1)))
+        assert answer.status == 206, answer
+        return answer.content
+
+    def describe(self, name: str = "a") -> dict[str, Any]:
+        """What is listed of a stream."""
+        described: dict[str, Any] = json.loads(self.ask(b"GET", b"/-/streams/" + name.encode()).content)
+        return described
 
     async def _connected(self, connecting: Any) -> ClientProtocol:
         waiting = Deferred.fromCoroutine(connecting())
