@@ -171,8 +171,8 @@ class Relay:
         kept.running = None
         self._look_after(name, kept)
 
-    async def index(self, exchange: Exchange, name: str, identifier: str | None) -> Epoch:
-        """Return the epoch whose index is asked for."""
+    async def view(self, exchange: Exchange, name: str, identifier: str | None) -> Epoch:
+        """Return the epoch that a view is asked of: for as long as it is looked at, and a while after."""
         passed = self.check_circle(exchange.request, name)
         self.enlist(name, passed)
         with self.wanted(name):

@@ -18,6 +18,7 @@ from sdp.distributor.streams import Live, Streams, no_stream
 from sdp.errors import Refusal
 from sdp.net.exchange import Exchange
 from sdp.net.server import ServerChannelFactory
+from sdp.stream.catalog import Epoch
 from sdp.web import Pages
 
 __all__ = ["Views", "describe"]
@@ -119,22 +120,24 @@ class Views:
         _json(exchange, describe(self._streams, self._streams.live(epoch)), cors)
 
     async def _records(self, exchange: Exchange, target: Target, cors: Lines) -> None:
-        name = stream_name(target.path.removeprefix(b"/-/records"))
+        epoch = await self._epoch(exchange, target, b"/-/records")
+        _json(exchange, await index_of(epoch, target.query), cors)
+
+    async def _epoch(self, exchange: Exchange, target: Target, prefix: bytes) -> Epoch:
+        """The epoch that a view is about; a relay fetches it, as it would for a GET. Refusal 404."""
+        name = stream_name(target.path.removeprefix(prefix))
         if name is None:
             raise Refusal(404, "No such stream", "That is no stream's name; /-/streams lists those that there are.")
         identifier = target.query.get("epoch")
-        epoch = self._streams.find(name, identifier)
         if self._relay is not None:
-            epoch = await self._relay.index(exchange, name, identifier)
+            return await self._relay.view(exchange, name, identifier)
+        epoch = self._streams.find(name, identifier)
         if epoch is None:
             raise no_stream(name)
-        _json(exchange, await index_of(epoch, target.query), cors)
+        return epoch
 
     async def _digest(self, exchange: Exchange, target: Target, cors: Lines) -> None:
-        name = stream_name(target.path.removeprefix(b"/-/digest"))
-        epoch = None if name is None else self._streams.find(name, target.query.get("epoch"))
-        if epoch is None:
-            raise no_stream(name or "of that name")
+        epoch = await self._epoch(exchange, target, b"/-/digest")
         _json(exchange, await self._digests.answer(epoch, target.query), cors)
 
     async def _health(self, exchange: Exchange, target: Target, cors: Lines) -> None:
