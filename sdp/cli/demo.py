@@ -24,9 +24,9 @@ from sdp.consumer.probe import LatencyProbe
 from sdp.errors import LocalError, RemoteError, SDPError
 from sdp.media.faults import without_secret
 from sdp.net.address import Address, parse_address
-from sdp.net.attempts import Attempts, connecting
+from sdp.net.attempts import Attempts
 from sdp.net.backoff import Backoff
-from sdp.net.client import ClientFactory, Role
+from sdp.net.client import ClientFactory, Role, connecting
 from sdp.net.fetch import LiveFetch
 
 __all__ = ["Plan", "run_demo"]

@@ -18,9 +18,9 @@ from sdp.consumer.settings import ConsumerSettings
 from sdp.consumer.writer import Writer
 from sdp.errors import SDPError
 from sdp.net.address import with_authorities, with_token
-from sdp.net.attempts import Attempts, connecting
+from sdp.net.attempts import Attempts
 from sdp.net.backoff import Backoff
-from sdp.net.client import ClientFactory, ClientLimits, Role
+from sdp.net.client import ClientFactory, ClientLimits, Role, connecting
 from sdp.net.threads import DaemonPool
 
 __all__ = ["RecorderService"]

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
 from typing import Protocol as Shape
+from typing import TypeVar
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from sdp.errors import ProtocolError, RemoteError
 from sdp.net.backoff import Backoff
-from sdp.net.client import ClientFactory, ClientProtocol, Disconnected, Retired, connect
+from sdp.net.client import ClientProtocol, Disconnected, Retired
 
-__all__ = ["Attempts", "Tell", "TryAgain", "connecting"]
+__all__ = ["Attempts", "Tell", "TryAgain"]
 
 Result = TypeVar("Result")
 
@@ -35,15 +35,6 @@ class TryAgain(RemoteError):
     def __init__(self, detail: str, *, status: int | None = None, after: float = 0.0) -> None:
         super().__init__(detail, status=status)
         self.after = after
-
-
-def connecting(factory: ClientFactory, reactor: Any) -> Callable[[], Awaitable[ClientProtocol]]:
-    """What makes a new connection to the factory's server each time that it is called."""
-
-    async def connect_to() -> ClientProtocol:
-        return await connect(factory.address.endpoint(reactor, factory.limits.connect_timeout), factory)
-
-    return connect_to
 
 
 class Attempts:

@@ -19,9 +19,9 @@ from twisted.logger import Logger
 from sdp.errors import SDPError
 from sdp.media.faults import without_secret
 from sdp.net.address import with_authorities, with_token
-from sdp.net.attempts import Attempts, connecting
+from sdp.net.attempts import Attempts
 from sdp.net.backoff import Backoff
-from sdp.net.client import ClientFactory, Role
+from sdp.net.client import ClientFactory, Role, connecting
 from sdp.net.threads import DaemonPool
 from sdp.origin.capture import Capture
 from sdp.origin.inlet import Inlet
