@@ -66,14 +66,16 @@ class IRecording(Interface):
     name = Attribute("the stream's name (str)")
     epoch = Attribute("the epoch's identifier (str): the ETag without its quotes")
     content_type = Attribute("the stream's Content-Type (str)")
-    start = Attribute("the first offset that is held")
+    start = Attribute("the first offset that is held; it grows where the oldest bytes are given up")
     end = Attribute("the end of what was accepted by append(): what is written and what is queued")
     written = Attribute("the offset up to which bytes can be read back: all that is below it may leave the memory")
     durable = Attribute("the offset up to which a power loss would keep the bytes; never greater than ``written``")
     ended = Attribute("whether the epoch is complete: finish() was called, in this life or an earlier one")
-    failure = Attribute("None, or the StorageError that stopped the recording")
+    failure = Attribute(
+        "None, or the StorageError that stopped the recording; of status 410 where all of it was given up"
+    )
     on_change = Attribute(
-        "callable without arguments or None; called in the reactor's thread after written, durable or failure changed"
+        "callable without arguments or None; called in the reactor's thread after written, durable, start or failure changed"
     )
 
     def append(data, records):
@@ -85,14 +87,18 @@ class IRecording(Interface):
 
     def read(offset, length):
         """Return a Deferred of the bytes of [offset, offset + length) that are held: at most ``length``,
-        fewer at the end of what is written, b"" beyond. Fails with StorageError."""
+        fewer at the end of what is written, b"" beyond. Fails with StorageError, of status 410 where the bytes were
+        given up."""
 
     def records(start, end, limit=4096):
         """Return a Deferred of the Records that cover [start, end): the one that ``start`` lies in, and all
         that begin before ``end``, at most ``limit``."""
 
     def last_record(before, flag):
-        """Return a Deferred of the last Record with ``flag`` set that begins at or before ``before``, or None."""
+        """Return a Deferred of the last Record with ``flag`` set that begins at or before ``before``, or None.
+
+        The initialization segment that what is held is decoded with may lie below ``start``: it can be read, too.
+        """
 
 
 class ISource(Interface):
