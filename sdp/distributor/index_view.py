@@ -32,19 +32,20 @@ def _number(query: Mapping[str, str], name: str, default: int) -> int:
 
 
 async def index_of(epoch: Epoch, query: Mapping[str, str]) -> dict[str, Any]:
-    """Answer a query: ``from`` and ``to`` (offsets), ``limit``; or ``last`` (a flag's name) and ``before``.
+    """Answer a query: ``first`` and ``last`` (inclusive offsets), ``limit``; or ``newest`` (a flag's name), ``before``.
 
     ProtocolError where a number or a flag cannot be read.
     """
-    if "last" in query:
-        flag = _FLAGS.get(query["last"])
+    if "newest" in query:
+        flag = _FLAGS.get(query["newest"])
         if flag is None:
-            raise ProtocolError(f"last names one of {', '.join(_FLAGS)}.")
+            raise ProtocolError(f"newest names one of {', '.join(_FLAGS)}.")
         found = await _last(epoch, _number(query, "before", epoch.end), flag)
         records = [] if found is None else [found]
     else:
         limit = min(_number(query, "limit", MOST_RECORDS), MOST_RECORDS)
-        records = await _between(epoch, _number(query, "from", 0), _number(query, "to", epoch.end), limit)
+        first, last = _number(query, "first", 0), _number(query, "last", epoch.end - 1)
+        records = await _between(epoch, first, last + 1, limit)
     return {
         "name": epoch.name,
         "epoch": epoch.id,
@@ -102,7 +103,10 @@ def record_from_json(said: Any) -> Record:
     """Read what :func:`record_to_json` made. Raises ValueError for anything else."""
     if not isinstance(said, dict):
         raise ValueError("a record is an object")
-    times = [said.get("offset"), said.get("capture_time", 0), said.get("received_time", 0), *said.get("hop_times", [])]
+    hops = said.get("hop_times", [])
+    if not isinstance(hops, list):
+        raise ValueError("a record's hops are a list")
+    times = [said.get("offset"), said.get("capture_time", 0), said.get("received_time", 0), *hops]
     if not all(type(each) is int and 0 <= each <= MAX_LAST for each in times):
         raise ValueError("a record's numbers are offsets and microseconds")
     flags = Flag.NONE
@@ -110,9 +114,7 @@ def record_from_json(said: Any) -> Record:
         flags |= Flag.INITIALIZATION
     if said.get("random_access") is True:
         flags |= Flag.RANDOM_ACCESS
-    return Record(
-        said["offset"], flags, said.get("capture_time"), said.get("received_time"), tuple(said.get("hop_times", ()))
-    )
+    return Record(said["offset"], flags, said.get("capture_time"), said.get("received_time"), tuple(hops))
 
 
 def parse_index(document: Any) -> list[Record]:

@@ -218,13 +218,15 @@ class Upstream:
 
     async def records(self, name: str, epoch: str, start: int, end: int, limit: int) -> list[Record]:
         """As :meth:`sdp.interfaces.IRecording.records`. StorageError."""
-        query = b"from=%d&to=%d&limit=%d" % (start, end, min(limit, MOST_RECORDS))
+        if start >= end:
+            return []
+        query = b"first=%d&last=%d&limit=%d" % (start, end - 1, min(limit, MOST_RECORDS))
         return await self._index(name, epoch, query)
 
     async def last_record(self, name: str, epoch: str, before: int, flag: Flag) -> Record | None:
         """As :meth:`sdp.interfaces.IRecording.last_record`. StorageError."""
         what = b"initialization" if flag is Flag.INITIALIZATION else b"random-access"
-        found = await self._index(name, epoch, b"last=%b&before=%d" % (what, before))
+        found = await self._index(name, epoch, b"newest=%b&before=%d" % (what, before))
         return found[0] if found else None
 
     async def _index(self, name: str, epoch: str, query: bytes) -> list[Record]:

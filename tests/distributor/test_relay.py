@@ -137,9 +137,9 @@ class TestOlderBytes:
             assert (answer.status, answer.content) == (206, film.data[start:end])
         network.settle(1)
         index = json.loads(nodes[2].get("/-/records/a").content)
-        assert index["records"] == json.loads(nodes[2].get("/-/records/a?from=0&to=99999").content)["records"]
+        assert index["records"] == json.loads(nodes[2].get("/-/records/a?first=0&last=99999").content)["records"]
         assert [each["offset"] for each in index["records"]] == [0, *(each.offset for each in film.fragments)]
-        last = json.loads(nodes[2].get("/-/records/a?last=random-access&before=1500").content)
+        last = json.loads(nodes[2].get("/-/records/a?newest=random-access&before=1500").content)
         assert [each["offset"] for each in last["records"]] == [film.fragments[0].offset]
 
     def test_what_the_upstream_no_longer_has_is_gone(self) -> None:
