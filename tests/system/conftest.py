@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.system.processes import Distributor, Process, eventually
-from tests.system.programs import Service, frames_of, in_foreground, make_clip
+from tests.system.programs import Service, frames_of, in_foreground, keys_of, make_clip
 
 _numbers = itertools.count(1)
 _running: list[Distributor] = []
@@ -104,10 +104,11 @@ def service(tmp_path: Path) -> Iterator[Callable[..., Service]]:
 
 
 class Clip(NamedTuple):
-    """A file, and how many frames ffprobe finds in it."""
+    """A file, how many frames ffprobe finds in it, and the times of its key frames in seconds."""
 
     file: Path
     frames: dict[str, int]
+    keys: list[float]
 
 
 @pytest.fixture(scope="session")
@@ -116,7 +117,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Clip:
     given = os.environ.get("SDP_TEST_CLIP")
     file = Path(given) if given else make_clip(tmp_path_factory.mktemp("clip") / "clip.mp4")
     # An edit list hides the sound encoder's priming frame, which a stream carries as any other.
-    return Clip(file.resolve(), frames_of(file, "-ignore_editlist", "1"))
+    return Clip(file.resolve(), frames_of(file, "-ignore_editlist", "1"), keys_of(file))
 
 
 class Live(NamedTuple):

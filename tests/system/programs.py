@@ -180,6 +180,17 @@ def first_packet(url: str) -> dict[str, Any]:
     return packet
 
 
+def keys_of(file: Path) -> list[float]:
+    """The times of a file's key frames, in seconds."""
+    result = finished(
+        *(need("ffprobe"), "-v", "error", "-select_streams", "v", "-of", "json"),
+        *("-show_entries", "packet=pts_time,flags", file),
+    )
+    assert result.stderr == b"", result.stderr[:2000]
+    packets = json.loads(result.stdout)["packets"]
+    return sorted(float(packet["pts_time"]) for packet in packets if packet["flags"].startswith("K"))
+
+
 def sha256(data: bytes | Path) -> str:
     return hashlib.sha256(data if isinstance(data, bytes) else data.read_bytes()).hexdigest()
 

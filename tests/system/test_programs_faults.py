@@ -66,22 +66,17 @@ class Scene:
         assert frames_of(copy) == self.clip.frames
 
 
-@pytest.mark.parametrize("how", ["SIGTERM", "SIGKILL"])
 def test_the_distributor_is_restarted(
-    start: Callable[..., Distributor], run: Callable[..., Process], tmp_path: Path, clip: Clip, how: str
+    start: Callable[..., Distributor], run: Callable[..., Process], tmp_path: Path, clip: Clip
 ) -> None:
+    """By SIGKILL, by SIGTERM, and by SIGKILL again."""
     store = tmp_path / "kept"
     server = start(store=store)
     scene = Scene(run, tmp_path, clip, server.port, server.port)
-    etag = ""
-    for share in (0.2, 0.5):
+    etag = server.call("HEAD", "/clip").etag
+    for share, end in ((0.15, Distributor.kill), (0.35, Distributor.stop), (0.6, Distributor.kill)):
         scene.reaches(server, share)
-        etag = server.call("HEAD", "/clip").etag
-        if how == "SIGTERM":
-            server.terminate()
-            server.wait()
-        else:
-            server.kill()
+        end(server)
         server = start(store=store, port=server.port)
         assert server.call("HEAD", "/clip").etag == etag
     scene.ends_whole(server, etag)

@@ -136,7 +136,6 @@ def test_without_trust_everybody_behind_it_is_from_outside(
         assert peer.head().status == 200
         assert peer.exactly(8)[4:] == b"ftyp"
         assert accepted.process.poll() is None
-    assert accepted.wait(40) == 0
     assert "letmein" not in "\n".join([*accepted.lines, *server.lines])
 
 
@@ -160,5 +159,5 @@ def test_ffmpeg_through_it(
     url = f"http://127.0.0.1:{in_front(server)}/clip"
     sent = finished(need("ffmpeg"), "-v", "error", "-i", clip.file, "-c", "copy", "-f", "mpegts", "-method", "PUT", url)
     assert (sent.returncode, sent.stderr) == (0, b"")
-    assert server.describe("clip")["state"] == "ended"
+    eventually(lambda: server.describe("clip")["state"] == "ended", "the end")
     assert frames_of(url)["video"] == clip.frames["video"]

@@ -22,13 +22,11 @@ def free_port() -> int:
         return port
 
 
-@pytest.mark.parametrize("source", ["test", "clip"])
-def test_the_demo_is_watched_and_recorded(run: Callable[..., Process], clip: Clip, tmp_path: Path, source: str) -> None:
+def test_the_demo_is_watched_and_recorded(run: Callable[..., Process], clip: Clip, tmp_path: Path) -> None:
     pytest.importorskip("av", reason="PyAV is not installed: pip install av")
     port = free_port()
     base = f"http://127.0.0.1:{port}"
-    arguments = ["test", "--size", "320x180"] if source == "test" else [clip.file]
-    demo = run(*sdp("demo", *arguments, "--port", str(port)), cwd=tmp_path)
+    demo = run(*sdp("demo", clip.file, "--port", str(port)), cwd=tmp_path)
     demo.wait_for(f"{base}/-/watch/demo")
     assert first_packet(f"{base}/demo")["flags"].startswith("K")
     status = finished(*sdp("status", base), env=environment(), cwd=tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,8 +64,9 @@ def test_vlc_plays_what_is_live(live: Live, run: Callable[..., Process], contain
     end = live.server.call("HEAD", f"/{container}").end
     eventually(lambda: live.server.call("HEAD", f"/{container}").end > end + 150_000, "more of the stream")
     assert player.process.poll() is None
-    wrong = ("EOF reached", "decoder error", "demux error", "too late")
-    assert [line for line in player.lines[before:] if any(each in line for each in wrong)] == []
+    # A picture that a busy machine shows late is no fault; sound that lies seconds before the picture is one.
+    wrong = r"EOF reached|decoder error|demux error|buffer too late \(-[0-9]{7,}"
+    assert [line for line in player.lines[before:] if re.search(wrong, line)] == []
 
 
 def test_vlc_plays_a_recording_to_its_end(ended: str, run: Callable[..., Process]) -> None:

@@ -23,7 +23,7 @@ def test_a_crowd_and_two_sleepers(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     limits = ("--memory", f"{MEMORY}MiB", "--lag-bytes", f"{LAG}MiB", "--stall-timeout", "4")
     result = finished(
-        *(sys.executable, ROOT / "bench" / "soak.py", "--seconds", "27", "--rows", "9"),
+        *(sys.executable, ROOT / "bench" / "soak.py", "--seconds", "24", "--rows", "9"),
         *("--consumers", str(CONSUMERS), "--report", report, *limits),
         env=environment(),
         timeout=150,
