@@ -12,8 +12,10 @@ from typing import ClassVar
 import pytest
 
 from tests.system.client import OPEN_END, Part, Peer, boundary_of
+from tests.system.conftest import Clip
 from tests.system.media import CONTENT_TYPE, Movie, movie
 from tests.system.processes import Distributor, Process, eventually, problem_of, twistd
+from tests.system.programs import PATIENCE, in_foreground
 
 pytestmark = pytest.mark.system
 
@@ -284,6 +286,30 @@ def test_a_copy_by_the_consumer_at_the_third_level(
     servers[0].finish(name, len(film.data))
     assert copying.wait() == 0, copying.lines
     assert copy.read_bytes() == film.data
+
+
+def test_an_origin_and_a_consumer_while_the_relay_between_them_is_killed(
+    start: Start, name: str, tmp_path: Path, clip: Clip, run: Callable[..., Process]
+) -> None:
+    """The clip goes up through two relays and down through two; the one in the middle of both ways dies."""
+    first = start(store=tmp_path / "kept")
+    middle = relay(start, first)
+    last = relay(start, middle, first)
+    copy = tmp_path / "copy.mp4"
+    target = f"{url(last)}/{name}"
+    consumer = run(*in_foreground("consumer", "--from", target, "--output", copy), cwd=tmp_path)
+    origin = run(
+        *in_foreground("origin", "--source", clip.file, "--to", target, "--store", tmp_path / "captured"), cwd=tmp_path
+    )
+    origin.wait_for("Publishing, epoch")
+    third = clip.file.stat().st_size // 3
+    eventually(lambda: first.call("HEAD", f"/{name}").end > third, "a third of the clip")
+    middle.kill()
+    assert origin.wait(PATIENCE) == 0, origin.lines
+    assert consumer.wait(PATIENCE) == 0, consumer.lines
+    [captured] = (tmp_path / "captured").rglob("*.mp4")
+    assert copy.read_bytes() == captured.read_bytes()
+    assert last.call("GET", f"/{name}").body == captured.read_bytes()
 
 
 def test_an_upstream_behind_a_local_socket(start: Start, name: str, tmp_path: Path) -> None:
