@@ -9,9 +9,10 @@ from __future__ import annotations
 from twisted.internet.interfaces import IReactorTime
 
 from sdp.distributor.asking import Ask, Interval, check_possessed, holds, live_start, missing
+from sdp.distributor.conditions import matches, names
 from sdp.distributor.delivery import Delivery, LagLimits, OnLag, send_interval
 from sdp.distributor.forms import Form, Parts, Raw
-from sdp.distributor.ingest import matches, unsatisfied
+from sdp.distributor.ingest import unsatisfied
 from sdp.distributor.reading import arrival, gone, initialization, join_point
 from sdp.distributor.streams import Streams
 from sdp.errors import Refusal
@@ -67,6 +68,9 @@ class Answers:
         """Answer a GET or HEAD of ``epoch``. Refusal 410, 412, 416."""
         if not matches(ask.tags, epoch):
             raise Refusal(412, "Another epoch", f'If-Match names another epoch; the current one is "{epoch.id}".')
+        if epoch.ended and names(ask.unwanted, epoch):
+            exchange.respond(304, self._lines(epoch, live=False))
+            return
         head_only = exchange.request.method == b"HEAD"
         if ask.possessed is not None and not head_only:
             check_possessed(ask.possessed, epoch)

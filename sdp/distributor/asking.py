@@ -6,10 +6,11 @@ from collections.abc import Iterable
 
 import attrs
 
+from sdp.distributor.conditions import Tags, entity_tags
 from sdp.distributor.reading import join_point
 from sdp.errors import ProtocolError, Refusal
 from sdp.http1 import Request
-from sdp.http1.fields import accepts, parse_entity_tags, parse_prefer
+from sdp.http1.fields import accepts, parse_prefer
 from sdp.http1.ranges import ContentRange, RangeSpec, parse_possessed, parse_range
 from sdp.stream.catalog import Epoch
 
@@ -25,22 +26,23 @@ Interval = tuple[int, int]
 @attrs.frozen
 class Ask:
     """A GET's head, read: ``possessed`` is None where the request does not say what it has; ``ranges`` None where it
-    names none; ``tags`` is If-Match; ``wait`` is in seconds; ``lossless`` is the wish never to be skipped ahead."""
+    names none; ``tags`` is If-Match and ``unwanted`` If-None-Match; ``wait`` is in seconds; ``lossless`` is the wish
+    never to be skipped ahead."""
 
     possessed: list[Interval] | None
     ranges: list[RangeSpec] | None
     if_range: bytes | None
-    tags: object
+    tags: Tags
     multipart: bool
     wait: int | None
     lossless: bool = False
+    unwanted: Tags = None
 
 
 def read_ask(request: Request, max_ranges: int) -> Ask:
     """Read a GET's or HEAD's head: ProtocolError 400 where Content-Range, If-Match or the number of ranges is bad."""
     headers = request.headers
     has = headers.get_all(b"content-range")
-    tags = headers.combined(b"if-match")
     wanted = headers.get_all(b"range")
     preferences = parse_prefer(headers.get_all(b"prefer"))
     wait = preferences.get(b"wait")
@@ -50,7 +52,8 @@ def read_ask(request: Request, max_ranges: int) -> Ask:
         possessed=None if possessed is None else possessed_intervals(possessed, max_ranges),
         ranges=ranges,
         if_range=headers.get(b"if-range"),
-        tags=None if tags is None else parse_entity_tags(tags),
+        tags=entity_tags(headers, b"if-match"),
+        unwanted=entity_tags(headers, b"if-none-match"),
         multipart=accepts(headers.combined(b"accept"), b"multipart/byteranges", wildcard=False),
         wait=min(int(wait), WAIT_LIMIT) if wait is not None and wait.isdigit() and len(wait) < 10 else None,
         lossless=b"lossless" in preferences,

@@ -16,10 +16,11 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from sdp.distributor.conditions import Tags, entity_tags, matches, names
 from sdp.distributor.reading import read
 from sdp.errors import ProtocolError, Refusal, SDPError, StorageError
 from sdp.http1 import Request
-from sdp.http1.fields import ANY, parse_boolean, parse_digits, parse_entity_tags
+from sdp.http1.fields import parse_boolean, parse_digits
 from sdp.http1.ranges import MAX_LAST, ContentRange, parse_content_range
 from sdp.net.exchange import Answer, Exchange
 from sdp.net.server import ServerChannel
@@ -34,11 +35,13 @@ _LATEST = 1 << 62
 
 @attrs.frozen
 class Post:
-    """What a POST's head says: ``range`` is None for an ordinary publisher's; ``tags`` is If-Match."""
+    """What a POST's head says: ``range`` is None for an ordinary publisher's; ``tags`` is If-Match, and
+    ``unwanted`` is If-None-Match."""
 
     range: ContentRange | None
     content_type: str | None
-    tags: object
+    tags: Tags
+    unwanted: Tags = attrs.field(default=None, kw_only=True)
     capture_time: int | None
     random_access: bool | None
     declared_length: int | None
@@ -57,8 +60,7 @@ def read_post(request: Request) -> Post:
     content_range = parse_content_range(ranges[0]) if ranges else None
     if request.expect is not None and request.expect != b"100-continue":
         raise Refusal(417, "Expectation failed", "The only expectation that is understood is 100-continue.")
-    tag_lines = headers.combined(b"if-match")
-    tags = None if tag_lines is None else parse_entity_tags(tag_lines)
+    tags = entity_tags(headers, b"if-match")
     has_length = b"content-length" in headers or request.chunked
     finishing = content_range is not None and content_range.first is None
     if not has_length and not finishing:
@@ -77,21 +79,11 @@ def read_post(request: Request) -> Post:
         range=content_range,
         content_type=None if content_type is None else content_type.decode("latin-1"),
         tags=tags,
+        unwanted=entity_tags(headers, b"if-none-match"),
         capture_time=None if capture is None else parse_digits(capture, _LATEST),
         random_access=None if random_access is None else parse_boolean(random_access),
         declared_length=None if request.chunked else request.content_length,
     )
-
-
-def matches(tags: object, epoch: Epoch | None) -> bool:
-    """Whether an If-Match holds (RFC 9110 section 13.1.1, strong comparison)."""
-    if tags is None:
-        return True
-    if epoch is None:
-        return False
-    if tags is ANY:
-        return True
-    return any(not weak and opaque.decode("latin-1") == epoch.id for weak, opaque in tags)  # type: ignore[attr-defined]
 
 
 class Action(Enum):
@@ -136,6 +128,8 @@ def plan(post: Post, epoch: Epoch | None, *, held: bool) -> Plan:
         raise Refusal(
             412, "Another epoch", f"If-Match names an epoch that is not current: {now}. Ask with HEAD, begin anew."
         )
+    if names(post.unwanted, epoch):
+        raise Refusal(412, "Already there", "If-None-Match names the current epoch, or any: nothing was done.")
     if held and epoch is not None and not epoch.closed and (post.tags is None or post.range is None):
         raise _conflict(
             "Another connection is this stream's Origin. To take over, send If-Match with the epoch's ETag."

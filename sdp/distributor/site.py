@@ -16,13 +16,13 @@ from twisted.python.failure import Failure
 from sdp.distributor.access import Access, Role, declared_role
 from sdp.distributor.answers import Answers
 from sdp.distributor.asking import Ask, read_ask
-from sdp.distributor.ingest import Action, FinishBody, Post, PostBody, matches, plan, read_post
+from sdp.distributor.conditions import entity_tags, matches
+from sdp.distributor.ingest import Action, FinishBody, Post, PostBody, plan, read_post
 from sdp.distributor.names import Target, parse_target, stream_name
 from sdp.distributor.relay import Relay
 from sdp.distributor.streams import Streams, no_stream
 from sdp.distributor.views import Views
 from sdp.errors import ProtocolError, Refusal, SDPError
-from sdp.http1.fields import parse_entity_tags
 from sdp.net.exchange import Answer, Body, Exchange
 from sdp.stream.catalog import Epoch
 
@@ -265,8 +265,7 @@ class DistributorSite:
             passed = self._relay.check_circle(exchange.request, name)
             await self._relay.forward(exchange, name, exchange.request.target.partition(b"?")[2], passed)
             return
-        tags = exchange.request.headers.combined(b"if-match")
-        if tags is not None and not matches(parse_entity_tags(tags), self._streams.current(name)):
+        if not matches(entity_tags(exchange.request.headers, b"if-match"), self._streams.current(name)):
             raise Refusal(412, "Another epoch", "If-Match names an epoch that is not current. Ask with HEAD.")
         await self._streams.remove(name)
         exchange.respond(204, self._streams.stream_lines(None))

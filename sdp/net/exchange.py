@@ -83,6 +83,11 @@ class Exchange:
         """Called once if the connection is lost before the answer is finished."""
         self._head_only = request.method == b"HEAD"
 
+    @property
+    def endless(self) -> bool:
+        """Whether an answer is under way whose length nobody knows."""
+        return self.answer is Answer.STARTED and self.framing is not Framing.LENGTH
+
     def send_continue(self) -> None:
         """Ask for the content, where the peer waits to be asked (RFC 9110 section 10.1.1)."""
         if self.request.expect_continue and self.answer is Answer.NONE:

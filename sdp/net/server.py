@@ -13,7 +13,7 @@ from enum import Enum, auto
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IProtocolNegotiationFactory, IReactorTime
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IProtocolNegotiationFactory, IReactorTime
 from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -47,6 +47,7 @@ class Pause(Enum):
     BODY = auto()
 
 
+@implementer(IHalfCloseableProtocol)
 class ServerChannel(Protocol):
     """One connection. ``role`` is what the handshake said, if there was one (the site's to set)."""
 
@@ -72,6 +73,7 @@ class ServerChannel(Protocol):
         self._corked: list[bytes] | None = None
         self._discard_left = 0
         self._head_begun = False
+        self._input_over = False
 
     # -- Twisted calls -----------------------------------------------------------------------------------------
 
@@ -94,6 +96,20 @@ class ServerChannel(Protocol):
             return
         self._reader.feed(data)
         self._advance()
+
+    def readConnectionLost(self) -> None:
+        """The peer has ended its side: what it has asked for is still answered, but for an answer without an end,
+        whose reader is taken to be gone."""
+        self._input_over = True
+        if self._reading is Reading.NEVER:
+            self._transport.loseConnection()
+        else:
+            self._advance()
+
+    def writeConnectionLost(self) -> None:
+        """Our side is ended; the peer's end, or the deadline, closes the connection."""
+        if self._input_over:
+            self._transport.loseConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.factory.sweep.discard(self)
@@ -133,6 +149,18 @@ class ServerChannel(Protocol):
             self._corked = None
         self._watch_backlog()
         self._set_deadline()
+        if self._input_over:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Nothing more comes in: end the connection, unless something is still to be answered."""
+        exchange = self._exchange
+        if self._reading is Reading.HEAD:
+            self.close()
+        elif (self._reading is Reading.BODY and not self._paused) or (
+            self._reading is Reading.DONE and exchange is not None and exchange.endless
+        ):
+            self.close_now()
 
     def _head(self, request: Request) -> None:
         self.requests_left -= 1
@@ -226,7 +254,7 @@ class ServerChannel(Protocol):
 
     def _resume(self, why: Pause) -> None:
         self._paused -= {why}
-        if not self._paused and not self.outflow.closed:
+        if not self._paused and not self.outflow.closed and not self._input_over:
             self._transport.resumeProducing()
 
     @property
@@ -297,7 +325,8 @@ class ServerChannel(Protocol):
             body.lost(None)
         if self._paused:
             self._paused = frozenset()
-            self._transport.resumeProducing()
+            if not self._input_over:
+                self._transport.resumeProducing()
         self._arm(None)
         self.outflow.drained().addCallbacks(self._linger, lambda cancelled: None)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdp.distributor.ingest import Action, Plan, Post, matches, plan, read_post
+from sdp.distributor.conditions import matches, names
+from sdp.distributor.ingest import Action, Plan, Post, plan, read_post
 from sdp.errors import ProtocolError, Refusal
 from sdp.http1.fields import ANY, parse_entity_tags
 from sdp.http1.ranges import MAX_LAST, ContentRange, parse_content_range
@@ -226,6 +228,30 @@ def test_against_a_model(state, first, length, complete, tagged, held):
 def test_if_match(tags, current, holds):
     epoch = None if current is None else marked(b"K", identifier=current)
     assert matches(None if tags is None else parse_entity_tags(tags), epoch) is holds
+
+
+@pytest.mark.parametrize(
+    ("tags", "current", "named"),
+    [
+        (None, "1", False),
+        (MINE, "1", True),
+        (b"W/" + MINE, "1", True),
+        (b'"x"', "1", False),
+        (b"*", "1", True),
+        (b"*", None, False),
+    ],
+)
+def test_if_none_match(tags, current, named):
+    epoch = None if current is None else marked(b"K", identifier=current)
+    assert names(None if tags is None else parse_entity_tags(tags), epoch) is named
+
+
+def test_who_wants_to_be_the_first_is_told_that_somebody_was():
+    first = attrs.evolve(post(None), unwanted=ANY)
+    assert plan(first, None, held=False).action is Action.BEGIN
+    with pytest.raises(Refusal) as refused:
+        plan(first, marked(b"K"), held=False)
+    assert refused.value.status == 412
 
 
 # -- heads

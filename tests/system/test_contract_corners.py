@@ -364,3 +364,56 @@ def test_ffmpeg_publishes_and_reads(distributor: Distributor, name: str, tmp_pat
         [*quiet, "-i", url, "-f", "framemd5", "-"], check=True, timeout=60, capture_output=True, text=True
     )
     assert len([line for line in got.stdout.splitlines() if not line.startswith("#")]) == 20
+
+
+# -- a client that ends its own side ------------------------------------------------------------------------------
+
+
+def test_what_was_asked_before_the_client_ended_its_side_is_answered_whole(stored: Distributor, name: str) -> None:
+    data = bytes(range(256)) * 20_000
+    assert stored.post(name, 0, data).status == 201
+    assert stored.call("POST", f"/{name}", {"Content-Range": f"bytes */{len(data)}"}, b"").status == 204
+    with stored.peer() as peer:
+        peer.send(peer.head_bytes("HEAD", f"/{name}") + peer.head_bytes("GET", f"/{name}"))
+        peer.socket.shutdown(socket.SHUT_WR)
+        assert peer.head("HEAD").status == 200
+        assert peer.response().body == data
+        assert peer.ended()
+
+
+def test_a_post_that_its_client_does_not_finish_keeps_what_came(distributor: Distributor, name: str) -> None:
+    with distributor.peer() as peer:
+        peer.send(
+            peer.head_bytes("POST", f"/{name}", {"Content-Range": "bytes 0-9/*", "Content-Length": "10"}) + b"abc"
+        )
+        peer.socket.shutdown(socket.SHUT_WR)
+        assert peer.ended()
+    assert distributor.call("HEAD", f"/{name}").end == 3
+
+
+def test_a_live_reader_that_ends_its_side_is_let_go(distributor: Distributor, name: str) -> None:
+    with begun(distributor, name, b"abc"), distributor.peer() as reader:
+        reader.ask("GET", f"/{name}")
+        assert reader.head().status == 200
+        reader.socket.shutdown(socket.SHUT_WR)
+        eventually(lambda: not distributor.describe(name)["consumers"], "the reader's end at the Distributor")
+
+
+# -- If-None-Match ------------------------------------------------------------------------------------------------
+
+
+def test_a_recording_that_a_cache_has_is_not_sent_again(distributor: Distributor, name: str) -> None:
+    etag = distributor.post(name, 0, b"abc").etag
+    live = distributor.call("HEAD", f"/{name}", {"If-None-Match": etag})
+    assert live.status == 200  # it grows: what a cache has of it is not all
+    assert distributor.call("POST", f"/{name}", {"Content-Range": "bytes */3"}, b"").status == 204
+    for tag in (etag, f"W/{etag}", "*", f'"other", {etag}'):
+        response = distributor.call("GET", f"/{name}", {"If-None-Match": tag})
+        assert (response.status, response.body, response.etag) == (304, b"", etag)
+    assert distributor.call("GET", f"/{name}", {"If-None-Match": '"other"'}).body == b"abc"
+
+
+def test_a_post_may_ask_to_be_the_first(distributor: Distributor, name: str) -> None:
+    fields = {**content_range(0, 2), "If-None-Match": "*"}
+    assert distributor.call("POST", f"/{name}", fields, b"abc").status == 201
+    problem_of(distributor.call("POST", f"/{name}", fields, b"abc"), 412)
