@@ -13,6 +13,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
+from sdp.distributor.index_view import MOST_RECORDS
 from sdp.distributor.upstream import Upstream
 from sdp.errors import Refusal, SDPError, StorageError
 from sdp.interfaces import IRecording
@@ -171,9 +172,24 @@ class RemoteRecording:
 
     def records(self, start: int, end: int, limit: int = 4096) -> Deferred[list[Record]]:
         """See :meth:`sdp.interfaces.IRecording.records`."""
-        return Deferred.fromCoroutine(
-            self._ask(lambda upstream: upstream.records(self.name, self.epoch, start, end, limit))
+        return Deferred.fromCoroutine(self._records(start, end, limit))
+
+    async def _records(self, start: int, end: int, limit: int) -> list[Record]:
+        """One answer holds so many: ask again from the last one on."""
+        found: list[Record] = []
+        while len(found) < limit and start < end:
+            more = await self._more_records(start, end, limit - len(found))
+            found += [record for record in more if not found or record.offset > found[-1].offset]
+            if len(more) < MOST_RECORDS:
+                break
+            start = more[-1].offset + 1
+        return found
+
+    async def _more_records(self, start: int, end: int, limit: int) -> list[Record]:
+        more: list[Record] = await self._ask(
+            lambda upstream: upstream.records(self.name, self.epoch, start, end, limit)
         )
+        return more
 
     def last_record(self, before: int, flag: Flag) -> Deferred[Record | None]:
         """See :meth:`sdp.interfaces.IRecording.last_record`."""

@@ -192,7 +192,10 @@ class DistributorService(Service):
         if not settings.upstream:
             return None
         pseudonym = f"sdp-{parts.random_bytes(8).hex()}"
-        upstreams = [Upstream(place, reactor, pseudonym, settings.upstream_connections) for place in settings.upstream]
+        upstreams = [
+            Upstream(place.trusting(settings.upstream_ca_file), reactor, pseudonym, settings.upstream_connections)
+            for place in settings.upstream
+        ]
         random = Random(parts.random_bytes(8))
         return Relay(
             streams, upstreams, reactor, lambda: Backoff(random, most=2.0), pseudonym, settings.upstream_linger

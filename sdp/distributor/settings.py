@@ -36,6 +36,12 @@ class DistributorSettings:
         repeatable=True,
         metavar="URL",
     )
+    upstream_ca_file: Path | None = setting(
+        None,
+        "The certificates (PEM) that may vouch for an https upstream, in place of the system's authorities.",
+        parse=optional(path),
+        metavar="FILE",
+    )
     upstream_linger: float = setting(
         "30", "How long a relayed stream stays after its last consumer has left.", parse=seconds
     )

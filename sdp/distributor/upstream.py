@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -22,7 +23,7 @@ from sdp.http1 import Headers
 from sdp.http1.fields import parse_digits
 from sdp.http1.ranges import MAX_LAST, parse_content_range
 from sdp.http1.via import format_via, parse_via
-from sdp.net.address import Address, parse_address
+from sdp.net.address import Address, parse_address, with_authorities
 from sdp.net.client import Answer, ClientFactory, ClientLimits, ClientProtocol, Disconnected, Role, connect
 from sdp.net.pool import Pool
 from sdp.net.refusals import offset_field, retry_after, sentence
@@ -59,6 +60,12 @@ class Place:
 
     def __str__(self) -> str:
         return str(self.address) if self.endpoint is None else self.endpoint
+
+    def trusting(self, authorities: Path | None) -> Place:
+        """The same place, where the certificates in a file vouch for it. ConfigurationError."""
+        if self.address.scheme == "http":
+            return self
+        return attrs.evolve(self, address=with_authorities(self.address, authorities))
 
 
 def parse_place(given: str) -> Place:

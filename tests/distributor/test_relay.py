@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sdp.distributor.index_view import MOST_RECORDS
 from sdp.distributor.relay import AHEAD_WAIT
 from sdp.distributor.settings import DistributorSettings
 from sdp.errors import ConfigurationError
@@ -141,6 +142,16 @@ class TestOlderBytes:
         assert [each["offset"] for each in index["records"]] == [0, *(each.offset for each in film.fragments)]
         last = json.loads(nodes[2].get("/-/records/a?newest=random-access&before=1500").content)
         assert [each["offset"] for each in last["records"]] == [film.fragments[0].offset]
+
+    def test_more_records_than_one_answer_of_the_index_holds(self) -> None:
+        network, nodes = chain(2)
+        for number in range(MOST_RECORDS + 500):
+            nodes[0].post(f"{number}-{number}/*", b"x", TEXT)
+        nodes[0].post(f"*/{MOST_RECORDS + 500}")
+        viewer = Viewer(nodes[1])
+        network.settle(1)
+        assert viewer.results == [None]
+        assert [each[0] for each in viewer.records] == list(range(MOST_RECORDS + 500))
 
     def test_what_the_upstream_no_longer_has_is_gone(self) -> None:
         _, nodes = chain(2, memory="2KiB")

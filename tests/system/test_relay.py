@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import pytest
 
+from tests.net.certificates import certificate
 from tests.system.client import OPEN_END, Part, Peer, boundary_of
 from tests.system.conftest import Clip
 from tests.system.media import CONTENT_TYPE, Movie, movie
@@ -310,6 +311,25 @@ def test_an_origin_and_a_consumer_while_the_relay_between_them_is_killed(
     [captured] = (tmp_path / "captured").rglob("*.mp4")
     assert copy.read_bytes() == captured.read_bytes()
     assert last.call("GET", f"/{name}").body == captured.read_bytes()
+
+
+def test_an_upstream_over_tls(start: Start, name: str, tmp_path: Path) -> None:
+    made, key = certificate("localhost")
+    (tmp_path / "cert.pem").write_bytes(made)
+    (tmp_path / "key.pem").write_bytes(key)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    keys = f"privateKey={tmp_path}/key.pem:certKey={tmp_path}/cert.pem"
+    first = start("--listen", f"ssl:{port}:interface=127.0.0.1:{keys}")
+    upstream = ("--upstream", f"https://localhost:{port}")
+    last, other = start(*upstream, "--upstream-ca-file", str(tmp_path / "cert.pem")), start(*upstream)
+    film = movie("Kdd", size=30_000)
+    post(last, name, film, 0, 1)
+    viewer = Viewer(name).at(last)
+    post(last, name, film, 1, 3)
+    assert viewer.up_to(len(film.data)).content == film.data
+    assert first.log_of(name) == film.data
+    problem_of(other.call("GET", f"/{name}"), 502)
 
 
 def test_an_upstream_behind_a_local_socket(start: Start, name: str, tmp_path: Path) -> None:
