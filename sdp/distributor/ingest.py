@@ -218,6 +218,10 @@ class Ingest(Protocol):
     def held_by_another(self, epoch: Epoch | None, channel: ServerChannel) -> bool:
         """Whether a connection other than ``channel`` is the epoch's Origin."""
 
+    def when_written(self, epoch: Epoch, call: Callable[[], None]) -> bool:
+        """Whether the answer need not wait for the disk: it does only where the store is required. If it does,
+        ``call`` is called once all that was accepted is written, or cannot be."""
+
     def disk_failure(self, epoch: Epoch) -> StorageError | None:
         """Why a post has to be refused, where the store is required and fails."""
 
@@ -387,6 +391,11 @@ class PostBody:
         compared = not self._accepted and self.epoch.closed
         if not compared and not self._accepted and not self._may_append():
             return
+        if self._ingest.when_written(self.epoch, lambda: self._conclude(compared=compared)):
+            self._conclude(compared=compared)
+
+    def _conclude(self, *, compared: bool) -> None:
+        """All that came is where it has to be: answer."""
         failure = self._ingest.disk_failure(self.epoch)
         if failure is not None:
             self._refuse(failure)

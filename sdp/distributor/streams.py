@@ -51,6 +51,7 @@ class Live:
     """Why the epoch has no recording, where there is a store that could not begin one."""
     ending: IDelayedCall | None = None
     waiting_for_room: list[Callable[[], None]] = attrs.Factory(list)
+    waiting_to_be_written: list[tuple[int, Callable[[], None]]] = attrs.Factory(list)
     deliveries: set[Any] = attrs.Factory(set)
     history: list[tuple[float, int]] = attrs.Factory(list)
     upstream: str | None = None
@@ -330,6 +331,15 @@ class Streams:
         self.live(epoch).waiting_for_room.append(call)
         return False
 
+    def when_written(self, epoch: Epoch, call: Callable[[], None]) -> bool:
+        recording = cast(Any, epoch.recording)
+        if not self.settings.store_required or recording is None or recording.failure is not None:
+            return True
+        if recording.written >= recording.end:
+            return True
+        self.live(epoch).waiting_to_be_written.append((recording.end, call))
+        return False
+
     def check_record_size(self, post: Post, epoch: Epoch | None) -> None:
         """Raise the Refusal (413) of content that is one record, of no known format, and too long for one."""
         length = None if post.range is None or post.open_ended else post.declared_length
@@ -360,6 +370,11 @@ class Streams:
             self._forget_trimmed(live.epoch)
         elif recording.failure is not None and not live.epoch.ended:
             self.log.error("{name}: recording stopped: {detail}", name=live.epoch.name, detail=recording.failure.detail)
+        written = float("inf") if recording.failure is not None else recording.written
+        concluded = [call for offset, call in live.waiting_to_be_written if offset <= written]
+        live.waiting_to_be_written = [each for each in live.waiting_to_be_written if each[0] > written]
+        for call in concluded:
+            call()
         if not (recording.backlogged or live.epoch.overfull) or recording.failure is not None:
             waiting, live.waiting_for_room = live.waiting_for_room, []
             for call in waiting:
@@ -393,7 +408,7 @@ class Streams:
             live = self._live.pop(epoch.id, None)
             if live is not None:
                 self._cancel_ending(live)
-                for call in live.waiting_for_room:
+                for call in [*live.waiting_for_room, *(call for _, call in live.waiting_to_be_written)]:
                     call()
 
 

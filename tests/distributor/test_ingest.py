@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sdp.errors import StorageError
 from sdp.http1.ranges import MAX_LAST
 
-from .disk import Disk
+from .disk import Disk, Kept
 from .house import CHUNKED, LAST, House, chunk, content_range, post_head
 
 OPEN = b"Content-Range: bytes 0-%d/*" % MAX_LAST
@@ -405,11 +405,21 @@ class TestDisk:
 
     @pytest.mark.parametrize(("required", "status"), [(True, 507), (False, 204)])
     def test_a_failing_disk(self, required, status):
-        disk = Disk(prompt=False)
+        disk = Disk()
         house = House(disk, store_required=required)
         peer = house.posted(b"hello")
         disk.kept[0].fail()
         assert peer.post(b"/a", b"world", content_range(5, 10))[0].status == status
+
+    @pytest.mark.parametrize(("does", "status"), [(Kept.write, 201), (Kept.fail, 507)])
+    def test_where_the_disk_is_required_the_answer_waits_for_it(self, does, status):
+        disk = Disk(prompt=False)
+        house = House(disk, store_required=True)
+        peer = house.connect()
+        peer.send(post_head(b"Content-Length: 5", content_range(0, 5)) + b"hello", b"POST")
+        assert peer.answers() == []
+        does(disk.kept[0])
+        assert peer.answer().status == status
 
     def test_a_disk_that_fails_in_the_midst_where_it_is_required(self):
         disk = Disk(prompt=False)

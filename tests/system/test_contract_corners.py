@@ -196,13 +196,12 @@ def test_a_full_disk_where_the_store_is_required(start: Start, tmp_path: Path, n
     server.post(name, 0, b"abc")
     eventually(lambda: server.call("HEAD", f"/{name}").get("Durable-Offset") == "3")
     full_disk(server)
-    server.post(name, 3, b"def")
-    eventually(lambda: server.describe(name)["recording"] == "failed")
-    refused = server.post(name, server.call("HEAD", f"/{name}").end, b"ghi")
+    refused = server.post(name, 3, b"def")
     problem_of(refused, 507)
     assert refused["Durable-Offset"] == "3"
-    server.post(f"{name}/new", 0, b"abc")
-    eventually(lambda: server.post(f"{name}/new", 3, b"abc").status == 507)
+    assert server.describe(name)["recording"] == "failed"
+    problem_of(server.post(name, server.call("HEAD", f"/{name}").end, b"ghi"), 507)
+    problem_of(server.post(f"{name}/new", 0, b"abc"), 507)
     server.kill()
 
 
