@@ -14,7 +14,8 @@ import time
 from collections.abc import Callable, Iterator
 
 from sdp.container import framer_for
-from sdp.container.fragments import FragmentWriter, Sample, Track
+from sdp.container.fragments import FragmentWriter
+from sdp.container.tracks import Sample, Track
 
 TOTAL = 64 << 20
 VIDEO = Track(id=1, kind="video", codec="avc1", timescale=90000, extradata=b"\1\x42\0\x0a\xff\xe0\0")

@@ -7,14 +7,12 @@ own "in ISOBMFF" documents for AV1, VP9, Opus and FLAC.
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sdp.container.av1 import av1_configuration
 from sdp.container.parameter_sets import avc_configuration, hevc_configuration, is_annex_b
+from sdp.container.tracks import Track
 from sdp.errors import MediaError
-
-if TYPE_CHECKING:
-    from sdp.container.fragments import Track
 
 __all__ = ["box", "full_box", "sample_entry"]
 

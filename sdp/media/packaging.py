@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
-from sdp.container.fragments import FragmentWriter, Sample, Track
+from sdp.container.fragments import FragmentWriter
+from sdp.container.tracks import Sample, Track
 from sdp.errors import MediaError
 from sdp.media.coded import Coded, MediaTrack, Packaging, Packed
 from sdp.media.transport import CARRIED, TransportWriter

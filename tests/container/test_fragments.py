@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from sdp.container.av1 import av1_configuration
 from sdp.container.boxes import microseconds_from_ntp, ntp_from_microseconds
-from sdp.container.fragments import FragmentWriter, Sample, Track
+from sdp.container.fragments import FragmentWriter
 from sdp.container.parameter_sets import (
     avc_configuration,
     avc_from_annex_b,
@@ -24,6 +24,7 @@ from sdp.container.parameter_sets import (
     is_annex_b,
     network_abstraction_layer_units,
 )
+from sdp.container.tracks import Sample, Track
 from sdp.errors import MediaError
 from sdp.stream.record import Flag
 

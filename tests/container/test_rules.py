@@ -11,9 +11,10 @@ from zope.interface.verify import verifyClass, verifyObject
 from sdp.container import OpaqueFramer, SniffingFramer, framer_for
 from sdp.container.audio import AudioFramer
 from sdp.container.fmp4 import HEADER_LIMIT, FragmentedMP4Framer
-from sdp.container.fragments import FragmentWriter, Sample, Track
+from sdp.container.fragments import FragmentWriter
 from sdp.container.matroska import MatroskaFramer
 from sdp.container.mpegts import TransportStreamFramer
+from sdp.container.tracks import Sample, Track
 from sdp.interfaces import IFramer
 from sdp.stream.record import Flag, Record
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from sdp.container.fragments import FragmentWriter, Sample, Track
+from sdp.container.fragments import FragmentWriter
+from sdp.container.tracks import Sample, Track
 from sdp.distributor.forms import Parts
 from sdp.http1.multipart import boundary_of
 from sdp.http1.ranges import MAX_LAST

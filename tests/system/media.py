@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sdp.container.fragments import FragmentWriter, Sample, Track
+from sdp.container.fragments import FragmentWriter
+from sdp.container.tracks import Sample, Track
 
 CONTENT_TYPE = "video/mp4"
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sdp.container.fragments import FragmentWriter, Track
+from sdp.container.fragments import FragmentWriter
+from sdp.container.tracks import Track
 
 HERE = Path(__file__).parent
 NODE = shutil.which("node")
