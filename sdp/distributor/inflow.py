@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from enum import Enum, auto
 from typing import Any, Protocol, cast
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -30,6 +30,9 @@ from sdp.stream.log import StreamLog
 from sdp.stream.record import Flag, Record
 
 __all__ = ["Inflow", "Outlet", "Phase"]
+
+SILENCE = 3.0
+"""After how many seconds without a byte an upstream is asked whether it is still there; it may take as many to say."""
 
 LONGEST_POLL = 30
 """How long an upstream is asked to wait for a stream that is not there, in seconds; then it is asked again."""
@@ -100,6 +103,7 @@ class Inflow:
         self._told: Told | None = None
         self._achieved = False
         self._in_initialization = False
+        self._heard_at = 0.0
         self._current: Epoch | None = None
         """The epoch that is being received: ``self.epoch`` once it may be given out."""
 
@@ -304,9 +308,12 @@ class Inflow:
 
     async def _receive(self, upstream: Upstream, epoch: Epoch, *, by_name: bool = False) -> None:
         """Ask on a connection of our own, again and again, until the epoch has ended and is here."""
-        client = await upstream.connect()
+        client = await upstream.connect(live=True)
         upstream.streaming += 1
         whole = False
+        self._heard_at = self._clock.seconds()
+        watching: Deferred[None] = Deferred.fromCoroutine(self._watch(client, upstream, epoch))
+        watching.addErrback(lambda failure: failure.trap(CancelledError) and None)
         try:
             while True:
                 before = epoch.end
@@ -321,10 +328,33 @@ class Inflow:
                 if epoch.end == before:
                     raise Disconnected("The upstream's answer ended without a byte.")
         finally:
+            watching.cancel()
             upstream.streaming -= 1
             client.close()
             if client.unanswered:
                 client.abort()
+
+    async def _watch(self, client: ClientProtocol, upstream: Upstream, epoch: Epoch) -> None:
+        """Ask an upstream that has been silent whether it is still there: it may have been cut off without a word, or
+        have more than it sends."""
+        behind = 0
+        while True:
+            await deferLater(self._clock, SILENCE)
+            heard_at = self._heard_at
+            if self._clock.seconds() - heard_at < SILENCE:
+                behind = 0
+                continue
+            try:
+                told = await upstream.look(self.name, epoch=epoch.id, patience=SILENCE)
+            except Disconnected as error:
+                client.abort(Disconnected(f"{upstream} was silent, and does not answer: {error.detail}"))
+                return
+            except SDPError:
+                continue  # what it has to say of the stream, the answer itself will
+            behind = behind + 1 if told.end > epoch.end and self._heard_at == heard_at else 0
+            if behind == 2:
+                client.abort(Disconnected(f"{upstream} has more than comes from it."))
+                return
 
     async def _ask(self, client: ClientProtocol, upstream: Upstream, epoch: Epoch, *, by_name: bool) -> bool:
         """Ask once for what follows on the log's end. Return whether nothing ever will."""
@@ -382,6 +412,7 @@ class Inflow:
             for each in (log, framer, recording):
                 each.restart(piece.offset)
         self._achieved = True
+        self._heard_at = self._clock.seconds()
         if begins:
             self._tell(epoch, piece, now)
         epoch.append(data, now)

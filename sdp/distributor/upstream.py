@@ -47,8 +47,6 @@ _SENTENCES = {
 """What an answer to HEAD cannot say, since it has no content."""
 
 _SOON = 0.05
-_LIVE_PATIENCE = 60.0
-"""How long a live stream may be silent, in seconds, before its connection is made anew: it may be dead."""
 
 
 @attrs.frozen
@@ -123,13 +121,11 @@ class Upstream:
         self.streaming = 0
         """How many connections carry a live stream now."""
         self._reactor = reactor
-        self._limits = ClientLimits(
-            connect_timeout=CONNECT_TIMEOUT, head_timeout=ANSWER_TIMEOUT, body_timeout=_LIVE_PATIENCE
-        )
+        self._limits = ClientLimits(connect_timeout=CONNECT_TIMEOUT, head_timeout=ANSWER_TIMEOUT)
         # The secret is told request by request: a publisher's own goes in its place.
         self._address = attrs.evolve(place.address, authorization=None)
         self._prefix = self._address.target.rstrip(b"/")
-        self._factories: dict[tuple[Role | None, bool], ClientFactory] = {}
+        self._factories: dict[tuple[Role | None, bool, bool], ClientFactory] = {}
         self._pool = Pool(self.connect, most)
 
     def __str__(self) -> str:
@@ -150,13 +146,16 @@ class Upstream:
         endpoint: IStreamClientEndpoint = clientFromString(self._reactor, self.place.endpoint)
         return endpoint
 
-    async def connect(self, role: Role | None = Role.DISTRIBUTOR, *, header_alone: bool = False) -> ClientProtocol:
-        """A connection of one's own, in a role. Raises Disconnected."""
-        factory = self._factories.get((role, header_alone))
+    async def connect(
+        self, role: Role | None = Role.DISTRIBUTOR, *, header_alone: bool = False, live: bool = False
+    ) -> ClientProtocol:
+        """A connection of one's own, in a role; a ``live`` answer on it may pause for ever. Raises Disconnected."""
+        factory = self._factories.get((role, header_alone, live))
         if factory is None:
-            factory = ClientFactory(self._address, role, self._reactor, self._limits)
+            limits = attrs.evolve(self._limits, body_timeout=None) if live else self._limits
+            factory = ClientFactory(self._address, role, self._reactor, limits)
             factory.header_alone = header_alone
-            self._factories[role, header_alone] = factory
+            self._factories[role, header_alone, live] = factory
         client = await connect(self._endpoint(), factory)
         self.opened += 1
         return client
@@ -183,10 +182,13 @@ class Upstream:
 
     # -- what it has -------------------------------------------------------------------------------------------
 
-    async def look(self, name: str, passed: Iterable[str] = (), epoch: str | None = None) -> Told:
-        """Ask what there is of a stream, or of one epoch of it. Raises the Refusal that it answers, or Disconnected."""
+    async def look(
+        self, name: str, passed: Iterable[str] = (), epoch: str | None = None, *, patience: float | None = None
+    ) -> Told:
+        """Ask what there is of a stream, or of one epoch of it. Raises the Refusal that it answers, or Disconnected:
+        where it does not answer within ``patience`` seconds, too."""
         query = b"" if epoch is None else b"epoch=" + epoch.encode("latin-1")
-        answer = await self.fetch(b"HEAD", self.target(name, query), self.lines(passed))
+        answer = await self.fetch(b"HEAD", self.target(name, query), self.lines(passed), patience=patience)
         if answer.status not in (200, 206):
             raise refusal_of(answer)
         try:

@@ -44,9 +44,10 @@ class Pool:
                 client = kept if kept is not None else await self._connect()
                 try:
                     return await client.fetch(method, target, lines, head_timeout=head_timeout)
-                except Disconnected:
-                    # A kept connection may have been closed while the request was on its way: a new one tells.
-                    if kept is None:
+                except Disconnected as error:
+                    # A kept connection may have been closed while the request was on its way: a new one tells. One
+                    # that was waited on in vain (504) has told already.
+                    if kept is None or error.status == 504:
                         raise
                 finally:
                     self._give_back(client)

@@ -51,6 +51,8 @@ class Network(MemoryReactorClock):
         self.wires: list[tuple[IOPump, FakeTransport, FakeTransport]] = []
         self.uplinks: list[tuple[IOPump, FakeTransport, FakeTransport]] = []
         """Those of them that a relay made."""
+        self.mute: set[str] = set()
+        """Nodes that take connections, and never say a word."""
 
     def join(self, node: Node, factory: Any) -> Any:
         """A wire from whoever has ``factory`` to a node: the client's protocol."""
@@ -70,6 +72,8 @@ class Network(MemoryReactorClock):
         else:
             self.join(node, factory)
             self.uplinks.append(self.wires[-1])
+            if address in self.mute:
+                self.wires.pop()
         return connector
 
     @classmethod

@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sdp.distributor.index_view import MOST_RECORDS
+from sdp.distributor.inflow import SILENCE
 from sdp.distributor.relay import AHEAD_WAIT
 from sdp.distributor.settings import DistributorSettings
+from sdp.distributor.upstream import ANSWER_TIMEOUT
 from sdp.errors import ConfigurationError
 from sdp.net.client import Disconnected
 from sdp.settings import load
@@ -412,6 +414,32 @@ class TestFailover:
         assert viewer.content() == sent
         assert viewer.results == [None]
         assert plain[0].content == sent
+
+    def test_one_that_falls_silent(self) -> None:
+        network, first, middle, last = self.diamond()
+        first.post("0-2/*", b"key", TEXT, KEY)
+        viewer = Viewer(last)
+        network.settle(20)
+        assert last.streams()[0]["upstream"] == "unix:/m0"  # that nothing is posted is no silence of the upstream
+        # Nothing comes through any more from the first one in the middle, and no connection breaks.
+        network.wires = [wire for wire in network.wires if wire[1] not in middle[0].ends]
+        network.mute.add(middle[0].name)
+        first.post("3-5/*", b"new")
+        network.settle(SILENCE * 2 + ANSWER_TIMEOUT + 1)
+        assert last.streams()[0]["upstream"] == "unix:/m1"
+        assert viewer.content() == b"keynew"
+
+    def test_a_connection_that_alone_is_dead(self) -> None:
+        network = Network()
+        first = Node(network, "/d")
+        relay = Node(network, "/r", "/d")
+        first.post("0-2/*", b"key", TEXT, KEY)
+        viewer = Viewer(relay)
+        live = network.uplinks[-1]
+        network.wires.remove(live)
+        first.post("3-5/*", b"new")
+        network.settle(SILENCE * 4)
+        assert viewer.content() == b"keynew"
 
     def test_none_is_left_until_one_comes_back(self) -> None:
         network, first, middle, last = self.diamond()
