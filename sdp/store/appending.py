@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,6 +13,9 @@ __all__ = ["AppendedFile"]
 
 _BUFFERS_AT_ONCE = max(16, os.sysconf("SC_IOV_MAX"))
 """IOV_MAX: what one gathered write may take; 16 is what POSIX grants everywhere."""
+_BYTES_AT_ONCE = 512 * 1024
+"""For a longer write a system looks for larger runs of free memory; where that is in fragments, it takes many times as
+long as several short ones."""
 
 
 class AppendedFile:
@@ -44,8 +47,7 @@ class AppendedFile:
 
     def append(self, buffers: Sequence[Buffer]) -> None:
         """Write all buffers at the end, gathered. After an error ``size`` says how much of them is there."""
-        for start in range(0, len(buffers), _BUFFERS_AT_ONCE):
-            left: Sequence[Buffer] = buffers[start : start + _BUFFERS_AT_ONCE]
+        for left in _runs(buffers):
             while left:
                 taken = self._files.pwritev(self._descriptor, left, self.size)
                 self.size += taken
@@ -75,6 +77,17 @@ class AppendedFile:
             with suppress(OSError):
                 self._files.close(self._descriptor)
             self._descriptor = -1
+
+
+def _runs(buffers: Sequence[Buffer]) -> Iterator[Sequence[Buffer]]:
+    """Cut a list of buffers into what one write each takes."""
+    start = size = 0
+    for number, buffer in enumerate(buffers):
+        if number > start and (number - start == _BUFFERS_AT_ONCE or size + len(buffer) > _BYTES_AT_ONCE):
+            yield buffers[start:number]
+            start, size = number, 0
+        size += len(buffer)
+    yield buffers[start:]
 
 
 def _after(buffers: Sequence[Buffer], taken: int) -> Sequence[Buffer]:

@@ -10,7 +10,7 @@ Kinds of entry (a reader skips kinds that it does not know, once their CRC is ri
 
 - RECORD: a record begins at ``offset``. Offsets ascend. Written after the bytes at ``offset``.
 - CHECKPOINT: all bytes below ``offset`` were on the disk before this entry was written, and so were the first
-  ``synced`` entries of the index. Offsets never lie below an earlier entry's.
+  ``synced`` entries of the index. RECORDs that begin at or past its offset may come before it.
 - END: a CHECKPOINT that also says: the epoch is complete, and this is its length.
 """
 

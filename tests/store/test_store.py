@@ -20,7 +20,7 @@ from sdp.store.files import Buffer
 from sdp.store.index import ENTRY_SIZE, Entry, Kind, Links, pack_header
 from sdp.store.layout import Description
 from sdp.stream.record import Flag, Record
-from tests.store.simulation import PumpedReactor, content, opened, settled
+from tests.store.simulation import FaultyFiles, PumpedReactor, content, opened, settled
 
 
 def test_the_contracts(tmp_path: Path) -> None:
@@ -404,3 +404,83 @@ def test_an_end_needs_the_bytes_before_it(tmp_path: Path) -> None:
         recording.append(b"f", ())
         reactor.wait(recording.finish())
         assert content(reactor, recording) == b"abcdef"
+
+
+class _StuckSyncs(Files):
+    """A disk that takes its time to sync: data files are synced when the test says so."""
+
+    def __init__(self) -> None:
+        self.go, self.began = Event(), Event()
+        self._data: set[int] = set()
+
+    def open(self, path: Path, *, write: bool = False, create: bool = False) -> int:
+        descriptor = super().open(path, write=write, create=create)
+        self._data.discard(descriptor)
+        if write and path.suffix == ".bin":
+            self._data.add(descriptor)
+        return descriptor
+
+    def sync(self, descriptor: int) -> None:
+        if descriptor in self._data:
+            self.began.set()
+            self.go.wait()
+        super().sync(descriptor)
+
+
+def test_writing_goes_on_while_the_disk_syncs(tmp_path: Path) -> None:
+    files = _StuckSyncs()
+    with opened(tmp_path, files, sync_interval=0.001) as (store, reactor):
+        recording, other = store.create("a", "e", ""), store.create("b", "e", "")
+        recording.append(b"abc", [Record(0)])
+        files.began.wait()
+        for each in (recording, other):
+            each.append(b"def", [Record(each.end), Record(each.end + 2)])
+            reactor.until(settled(each))
+        assert (recording.written, recording.durable, other.written) == (6, 0, 3)
+        assert reactor.wait(recording.read(0, 9)) == b"abcdef"
+        assert [r.offset for r in reactor.wait(recording.records(0, 9))] == [0, 3, 5]
+        files.go.set()
+        reactor.until(lambda: recording.durable == 6 and other.durable == 3)
+        assert content(reactor, recording) == b"abcdef"
+
+
+def test_a_finish_waits_for_the_sync_that_is_under_way(tmp_path: Path) -> None:
+    files = _StuckSyncs()
+    with opened(tmp_path, files, sync_interval=0.001) as (store, reactor):
+        recording = store.create("a", "e", "")
+        recording.append(b"abc", [Record(0)])
+        files.began.wait()
+        recording.append(b"def", [Record(3)])
+        done = recording.finish()
+        files.go.set()
+        reactor.wait(done)
+        assert (recording.durable, recording.failure) == (6, None)
+    with opened(tmp_path) as (store, reactor):
+        [recording] = reactor.wait(store.recover())
+        assert (recording.ended, recording.end) == (True, 6)
+
+
+def test_power_that_goes_after_such_a_sync_leaves_the_records_before_it(tmp_path: Path) -> None:
+    """A CHECKPOINT may come after RECORDs that begin past it: those are not believed."""
+    files = _StuckSyncs()
+    with opened(tmp_path, files, sync_interval=0.001) as (store, reactor):
+        recording = store.create("a", "e", "")
+        recording.append(b"abc", [Record(0)])
+        files.began.wait()
+        recording.append(b"def", [Record(3), Record(4)])
+        reactor.until(settled(recording))
+        files.go.set()
+        reactor.until(lambda: recording.durable == 6)
+    index = tmp_path / "a/@e/00000000000000000000.index"
+    entries = [Entry.unpack(index.read_bytes(), at) for at in range(ENTRY_SIZE, index.stat().st_size, ENTRY_SIZE)]
+    kinds = [(entry.kind, entry.offset) for entry in entries if entry is not None]
+    assert kinds[:4] == [(Kind.RECORD, 0), (Kind.RECORD, 3), (Kind.RECORD, 4), (Kind.CHECKPOINT, 3)]
+    os.truncate(index, 5 * ENTRY_SIZE)  # up to that CHECKPOINT
+    with opened(tmp_path, FaultyFiles(mark=2)) as (store, reactor):
+        [recording] = reactor.wait(store.recover())
+        assert (recording.end, content(reactor, recording)) == (3, b"abc")
+        assert reactor.wait(recording.records(0, 9)) == [Record(0)]
+        recording.append(b"XYZ", [Record(3)])
+        reactor.wait(recording.finish())
+        assert content(reactor, recording) == b"abcXYZ"
+        assert [r.offset for r in reactor.wait(recording.records(0, 9))] == [0, 3]
