@@ -119,10 +119,14 @@ class DistributorSite:
         target = parse_target(request.target)
         name = stream_name(target.path) if self._views.find(target.path) is None else None
         if name is not None:
-            epoch = self._chosen(name, target)
-            # Of what it does not hold, a relay cannot say where it ends.
-            lines += self._streams.stream_lines(epoch) if self._relay is None or epoch is not None else []
+            lines += self._stream_lines(name, target)
         return lines
+
+    def _stream_lines(self, name: str, target: Target) -> Lines:
+        epoch = self._chosen(name, target)
+        if self._relay is not None and epoch is None:
+            return []  # of what it does not hold, a relay cannot say where it ends
+        return self._streams.stream_lines(epoch)
 
     # -- before the stream -------------------------------------------------------------------------------------
 
@@ -146,7 +150,7 @@ class DistributorSite:
     def _options(self, exchange: Exchange, target: Target, name: str | None) -> None:
         lines: Lines = [(b"Allow", b", ".join(VIEW_METHODS if name is None else STREAM_METHODS))]
         if name is not None:
-            lines += self._streams.stream_lines(self._chosen(name, target))
+            lines += self._stream_lines(name, target)
         if self._cors:
             lines += self._cors
             lines.append((b"Access-Control-Allow-Methods", b"GET, HEAD, OPTIONS"))
