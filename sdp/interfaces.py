@@ -79,9 +79,15 @@ class IRecording(Interface):
         " changed"
     )
 
+    explicit = Attribute("whether forget_implied() was called, in this life or an earlier one")
+
     def append(data, records):
         """Queue bytes that follow on ``end``, and Records newly known (in order; they may begin in bytes
         queued before). Never raises for the disk's sake: see ``failure``."""
+
+    def forget_implied():
+        """A sender has said which records are random access points: those that are so by implication
+        (``Flag.IMPLIED``) are none, of those that are there and of those to come. Kept as the records are."""
 
     def finish():
         """The epoch is complete at ``end``. Return a Deferred that fires (None) once that is durable."""
@@ -100,6 +106,13 @@ class IRecording(Interface):
 
         The initialization segment that what is held is decoded with may lie below ``start``: it can be read, too.
         """
+
+    def random_access_at(time, before):
+        """Return a Deferred of the last Record that is a random access point and whose time is not after ``time``;
+        where all are later, of the first one that is held; None where none begins at or before the offset ``before``.
+
+        A record's time is its capture time, or where that is unknown its received time. Within an epoch they ascend
+        but for clocks that are set back: then it is one of the points after which a later one follows."""
 
 
 class ISource(Interface):

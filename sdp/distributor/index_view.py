@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 
+from sdp.distributor.timeshift import parse_time, point_at
 from sdp.errors import ProtocolError
 from sdp.http1.fields import parse_digits
 from sdp.http1.ranges import MAX_LAST
@@ -31,12 +32,17 @@ def _number(query: Mapping[str, str], name: str, default: int) -> int:
     return parse_digits(query[name].encode("latin-1", "replace"), MAX_LAST) if name in query else default
 
 
-async def index_of(epoch: Epoch, query: Mapping[str, str]) -> dict[str, Any]:
-    """Answer a query: ``first`` and ``last`` (inclusive offsets), ``limit``; or ``newest`` (a flag's name), ``before``.
+async def index_of(epoch: Epoch, query: Mapping[str, str], now: int) -> dict[str, Any]:
+    """Answer a query: ``first`` and ``last`` (inclusive offsets), ``limit``; or ``newest`` (a flag's name), ``before``;
+    or ``at`` (a time), ``before``: the random access point that a GET of the stream with this time begins at.
 
-    ProtocolError where a number or a flag cannot be read.
+    ``now`` is in microseconds. ProtocolError where a number, a flag or a time cannot be read.
     """
-    if "newest" in query:
+    if "at" in query:
+        time = parse_time(query["at"], now)
+        found = await point_at(epoch, time, _number(query, "before", epoch.end))
+        records = [] if found is None else [found]
+    elif "newest" in query:
         flag = _FLAGS.get(query["newest"])
         if flag is None:
             raise ProtocolError(f"newest names one of {', '.join(_FLAGS)}.")

@@ -256,7 +256,7 @@ class PostBody:
         if self._plan.start == self.epoch.accepted_end:
             self.epoch.begin_body(self._post.capture_time, self._post.random_access)
         elif self._post.random_access is not None:
-            self.epoch.log.forget_implied()
+            self.epoch.forget_implied()
 
     # -- content -----------------------------------------------------------------------------------------------
 

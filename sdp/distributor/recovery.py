@@ -36,6 +36,8 @@ async def restore(recording: Any, memory: int, now: int) -> Epoch:
         )
         epoch.complete_length = recording.end
         log.finished = True
+        if recording.explicit:
+            log.forget_implied()
         return epoch
     begin = await _restart_point(recording, memory)
     before = await _initialization(recording, begin)
@@ -45,6 +47,8 @@ async def restore(recording: Any, memory: int, now: int) -> Epoch:
     if before is not None:
         log.restore(*before)
     log.hold_from = recording.written
+    if recording.explicit:
+        log.forget_implied()
     while log.end < recording.end:
         data = await _read(recording, log.end, BLOCK)
         stored: list[Record] = await recording.records(log.end, log.end + len(data))

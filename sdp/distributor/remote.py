@@ -117,6 +117,7 @@ class RemoteRecording:
     failure: StorageError | None = None
     on_change: Callable[[], None] | None = None
     durable: int | None = None
+    explicit = False
 
     def __init__(
         self,
@@ -144,6 +145,9 @@ class RemoteRecording:
     def append(self, data: bytes, records: list[Record]) -> None:
         """Nothing is stored here: the upstream has it."""
         self.end += len(data)
+
+    def forget_implied(self) -> None:
+        """Nobody posts here; the upstream tells only of what counts."""
 
     def restart(self, offset: int) -> None:
         """The log goes on at ``offset``; the upstream has what lies before."""
@@ -195,6 +199,12 @@ class RemoteRecording:
         """See :meth:`sdp.interfaces.IRecording.last_record`."""
         return Deferred.fromCoroutine(
             self._ask(lambda upstream: upstream.last_record(self.name, self.epoch, before, flag))
+        )
+
+    def random_access_at(self, time: int, before: int) -> Deferred[Record | None]:
+        """See :meth:`sdp.interfaces.IRecording.random_access_at`."""
+        return Deferred.fromCoroutine(
+            self._ask(lambda upstream: upstream.random_access_at(self.name, self.epoch, time, before))
         )
 
     async def refresh(self) -> None:

@@ -18,6 +18,7 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.task import deferLater
 
 from sdp.distributor.index_view import MOST_RECORDS, parse_index
+from sdp.distributor.timeshift import format_time
 from sdp.errors import ConfigurationError, ProtocolError, Refusal, SDPError, StorageError
 from sdp.http1 import Headers
 from sdp.http1.fields import parse_digits
@@ -236,6 +237,11 @@ class Upstream:
         """As :meth:`sdp.interfaces.IRecording.last_record`. StorageError."""
         what = b"initialization" if flag is Flag.INITIALIZATION else b"random-access"
         found = await self._index(name, epoch, b"newest=%b&before=%d" % (what, before))
+        return found[0] if found else None
+
+    async def random_access_at(self, name: str, epoch: str, time: int, before: int) -> Record | None:
+        """As :meth:`sdp.interfaces.IRecording.random_access_at`. StorageError."""
+        found = await self._index(name, epoch, b"at=%b&before=%d" % (format_time(time).encode("ascii"), before))
         return found[0] if found else None
 
     async def _index(self, name: str, epoch: str, query: bytes) -> list[Record]:

@@ -121,7 +121,7 @@ class Views:
 
     async def _records(self, exchange: Exchange, target: Target, cors: Lines) -> None:
         epoch = await self._epoch(exchange, target, b"/-/records")
-        _json(exchange, await index_of(epoch, target.query), cors)
+        _json(exchange, await index_of(epoch, target.query, self._streams.now()), cors)
 
     async def _epoch(self, exchange: Exchange, target: Target, prefix: bytes) -> Epoch:
         """The epoch that a view is about; a relay fetches it, as it would for a GET. Refusal 404."""

@@ -127,6 +127,7 @@ class EpochWriter:
         self._known: list[Record] = []
         self._monitor = Condition(Lock())
         self._syncing = False
+        self._explicit = tail.links.explicit
         self.progress = self._progress()
 
     def __repr__(self) -> str:
@@ -140,6 +141,11 @@ class EpochWriter:
     def unsynced(self) -> bool:
         """Whether a sync has something to do."""
         return self.failure is None and not self.ended and self.durable < self.written
+
+    @property
+    def explicit(self) -> bool:
+        """Whether only what was said to be a random access point is one."""
+        return self._explicit
 
     @property
     def is_open(self) -> bool:
@@ -243,6 +249,8 @@ class EpochWriter:
                     last = record.offset
             try:
                 self._open()
+                if self._explicit:
+                    self._segment.note_explicit()
                 end = self.written + sum(map(len, buffers))
                 while (point := self._where_to_roll(end)) is not None:
                     before, buffers = _split(buffers, point.offset - self.written)
@@ -285,6 +293,10 @@ class EpochWriter:
         """Give the descriptors back; the next write opens the files again."""
         with self._monitor:
             self._close()
+
+    def forget_implied(self) -> None:
+        """What is a random access point by implication is none: the next write says so first. From any thread."""
+        self._explicit = True
 
     def discard(self, failure: StorageError) -> None:
         """Take nothing more: the files are about to go."""
@@ -353,7 +365,8 @@ class EpochWriter:
         taken = self._segment.take_over(point.offset, self.written - point.offset)
         following = SegmentWriter(self._files, self._place(point.offset), self._boot)
         try:
-            following.begin(taken, point, durably=self._durably, now=self._now())
+            explicit = self._segment.links.explicit
+            following.begin(taken, point, explicit=explicit, durably=self._durably, now=self._now())
         except OSError:
             following.close()
             raise

@@ -12,6 +12,8 @@ Kinds of entry (a reader skips kinds that it does not know, once their CRC is ri
 - CHECKPOINT: all bytes below ``offset`` were on the disk before this entry was written, and so were the first
   ``synced`` entries of the index. RECORDs that begin at or past its offset may come before it.
 - END: a CHECKPOINT that also says: the epoch is complete, and this is its length.
+- EXPLICIT: the epoch's sender has said which records are random access points: none is one by implication. Each entry
+  after it carries a mark that says the same, and an index that follows on such a one begins with it.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ _MAGIC = b"SDPindex"
 _HEADER = struct.Struct("<8sHHIQQ28xI")
 _ENTRY = struct.Struct("<IBBHQqqqqqQ")
 _CRC_SIZE = 4
+_EXPLICIT_MARK = 1
 _UNKNOWN_TIME = -(2**63)
 _NONE = -1
 
@@ -47,14 +50,17 @@ class Kind(IntEnum):
     RECORD = 1
     CHECKPOINT = 2
     END = 3
+    EXPLICIT = 4
 
 
 class Links(NamedTuple):
-    """Ordinals of entries before an entry: the last record, random access point, initialization; -1 for none."""
+    """What an entry says of those before it: the ordinals of the last record, random access point, initialization (-1
+    for none), and whether one of them was EXPLICIT."""
 
     record: int = _NONE
     random_access: int = _NONE
     initialization: int = _NONE
+    explicit: bool = False
 
 
 class Entry(NamedTuple):
@@ -88,18 +94,35 @@ class Entry(NamedTuple):
 
     def links_after(self, ordinal: int) -> Links:
         """The links of the entry that follows this one, which is entry ``ordinal``."""
+        if self.kind == Kind.EXPLICIT:
+            return self.links._replace(explicit=True)
         if self.kind != Kind.RECORD:
             return self.links
         return Links(
             ordinal,
             ordinal if self.flags & Flag.RANDOM_ACCESS else self.links.random_access,
             ordinal if self.flags & Flag.INITIALIZATION else self.links.initialization,
+            self.links.explicit,
         )
+
+    def counts(self, *, explicit: bool) -> bool:
+        """Whether a RECORD is a random access point; of an ``explicit`` epoch those by implication are none."""
+        return bool(self.flags & Flag.RANDOM_ACCESS) and not (explicit and self.flags & Flag.IMPLIED)
+
+    @property
+    def time(self) -> int | None:
+        """When a RECORD was captured, or where that is unknown, received (microseconds)."""
+        for time in (self.first_value, self.second_value):
+            if time != _UNKNOWN_TIME:
+                return time
+        return None
 
     def pack(self) -> bytes:
         """The entry's 64 bytes."""
+        *ordinals, explicit = self.links
+        marks = _EXPLICIT_MARK if explicit else 0
         packed = _ENTRY.pack(
-            0, self.kind, self.flags, 0, self.offset, self.first_value, self.second_value, *self.links, self.boot
+            0, self.kind, self.flags, marks, self.offset, self.first_value, self.second_value, *ordinals, self.boot
         )
         return crc32(packed[_CRC_SIZE:]).to_bytes(_CRC_SIZE, "little") + packed[_CRC_SIZE:]
 
@@ -108,10 +131,10 @@ class Entry(NamedTuple):
         """Read the entry at ``content[at:at + 64]``; None where it is torn, damaged or never was one."""
         if len(content) - at < ENTRY_SIZE:
             return None
-        crc, kind, flags, _, offset, one, two, record, access, initialization, boot = _ENTRY.unpack_from(content, at)
+        crc, kind, flags, marks, offset, one, two, record, access, begun, boot = _ENTRY.unpack_from(content, at)
         if kind == 0 or crc != crc32(memoryview(content)[at + _CRC_SIZE : at + ENTRY_SIZE]):
             return None
-        return cls(kind, flags, offset, one, two, Links(record, access, initialization), boot)
+        return cls(kind, flags, offset, one, two, Links(record, access, begun, bool(marks & _EXPLICIT_MARK)), boot)
 
 
 def position(ordinal: int) -> int:
@@ -215,13 +238,18 @@ class Index:
                 found.append(good.record)
         return found
 
-    def last_record(self, before: int, flag: Flag) -> Record | None:
-        """The last record with all of ``flag`` that begins at or before ``before``, or None."""
+    def last_record(self, before: int, flag: Flag, *, explicit: bool = False) -> Record | None:
+        """The last record with all of ``flag`` that begins at or before ``before``, or None.
+
+        Of an ``explicit`` epoch those count as no random access points that are so by implication. Where one of them
+        is met, there is none before it: as long as nobody had said anything, all were implied.
+        """
         ordinal = self.find(before)
         while ordinal != _NONE:
             entry = self.entry(ordinal)
             if entry.flags & flag == flag:
-                return entry.record
+                void = flag & Flag.RANDOM_ACCESS and not entry.counts(explicit=explicit)
+                return None if void else entry.record
             if flag & Flag.RANDOM_ACCESS:
                 ordinal = entry.links.random_access
             elif flag & Flag.INITIALIZATION:
@@ -229,6 +257,50 @@ class Index:
             else:
                 return self._scan_back(ordinal, flag)
         return None
+
+    def random_access_at(self, time: int, before: int, *, explicit: bool = False) -> Record | None:
+        """The last random access point whose time is not after ``time`` and that begins at or before ``before``.
+
+        A bisection. Times ascend within an epoch unless a clock was set back: then there are several places where the
+        next point is too late, and it is one of them. A point without any time counts as too late.
+        """
+        low, high, last, found = 0, self.find(before) + 1, _NONE, None
+        while low < high:
+            middle = (low + high) // 2
+            point = self._point_up_to(middle, explicit)
+            if point is None or point[0] <= last:
+                low = middle + 1
+                continue
+            ordinal, entry = point
+            if entry.time is not None and entry.time <= time:
+                last, found, low = ordinal, entry, middle + 1
+            else:
+                high = ordinal
+        return None if found is None else found.record
+
+    def first_random_access(self, before: int, *, explicit: bool = False) -> Record | None:
+        """The first random access point of the index, if it begins at or before ``before``."""
+        low, high = 0, self.find(before) + 1
+        found = None
+        while low < high:
+            middle = (low + high) // 2
+            point = self._point_up_to(middle, explicit)
+            if point is None:
+                low = middle + 1
+            else:
+                ordinal, found = point
+                high = ordinal
+        return None if found is None else found.record
+
+    def _point_up_to(self, ordinal: int, explicit: bool) -> tuple[int, Entry] | None:
+        """The last random access point up to entry ``ordinal``, which ascends with it."""
+        entry = self.entry(ordinal)
+        if entry.kind != Kind.RECORD or not entry.flags & Flag.RANDOM_ACCESS:
+            ordinal = entry.links.random_access
+            if ordinal == _NONE:
+                return None
+            entry = self.entry(ordinal)
+        return (ordinal, entry) if entry.counts(explicit=explicit) else None
 
     def _scan_back(self, ordinal: int, flag: Flag) -> Record | None:
         for at, entry in self.backward(ordinal):

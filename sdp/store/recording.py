@@ -85,6 +85,11 @@ class Recording:
         return self._held.start
 
     @property
+    def explicit(self) -> bool:
+        """Whether only what was said to be a random access point is one, for good."""
+        return self.writer.explicit
+
+    @property
     def queued(self) -> int:
         """Bytes of this recording that wait for the writer thread."""
         return self.end - self.written
@@ -102,6 +107,13 @@ class Recording:
             return
         self.end += len(data)
         self._store.put(self, data, records)
+
+    def forget_implied(self) -> None:
+        """What is a random access point by implication is none from now on. Said again, nothing happens."""
+        if not self.explicit:
+            self.writer.forget_implied()
+            if self.failure is None and not self.ended:
+                self._store.put(self, b"", ())
 
     def finish(self) -> Deferred[None]:
         """The epoch is complete at ``end``: fires once that is durable, fails with StorageError where it cannot be."""
@@ -161,7 +173,17 @@ class Recording:
         An initialization segment may lie below ``start``: what retention has left could not be decoded without it, so
         it is kept, and can be read.
         """
-        return self._look(lambda files, held: segments.last_record(files, held, before, flag))
+        explicit = self.explicit
+        return self._look(lambda files, held: segments.last_record(files, held, before, flag, explicit=explicit))
+
+    def random_access_at(self, time: int, before: int) -> Deferred[Record | None]:
+        """The last random access point at or before ``time``, else the first one; None where none begins by ``before``.
+
+        Times ascend within an epoch unless a clock was set back: then it is one of the places where the next point is
+        later than ``time``.
+        """
+        explicit = self.explicit
+        return self._look(lambda files, held: segments.random_access_at(files, held, time, before, explicit=explicit))
 
     def _kept(self, offset: int) -> bool:
         """Whether ``offset`` lies in an initialization segment that outlives its surroundings."""

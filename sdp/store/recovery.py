@@ -269,7 +269,7 @@ def _with_records_that_follow(index: Index, at: int, checkpoint: Entry) -> _Held
         return cut
     held = _Held(at + 1, checkpoint.offset, checkpoint)
     for ordinal, entry in index.forward(at + 1, index.count):
-        if entry is None or entry.kind != Kind.RECORD or entry.offset >= held.end:
+        if entry is None or entry.kind not in (Kind.RECORD, Kind.EXPLICIT) or entry.offset >= held.end:
             break
         held = _Held(ordinal + 1, held.end, entry)
     return held

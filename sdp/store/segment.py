@@ -80,8 +80,9 @@ class SegmentWriter:
         self._data.open_to_sync()
         self._index.open_to_sync()
 
-    def begin(self, content: bytes, record: Record, *, durably: bool, now: int) -> None:
-        """Make the files of a segment that follows on another one, with the bytes that it takes over from there.
+    def begin(self, content: bytes, record: Record, *, explicit: bool, durably: bool, now: int) -> None:
+        """Make the files of a segment that follows on another one, with the bytes that it takes over from there, and
+        what was said there for good (``explicit``).
 
         The index gets its name last of all: the segment is there whole, or not at all.
         """
@@ -94,11 +95,14 @@ class SegmentWriter:
         new.open(0)
         try:
             packed = [pack_header(self.place.first, self._boot)]
+            if explicit:
+                packed.append(self._add(self._explicit()))
+                self._links_before = self.links
             if content:
                 packed.append(self._add(Entry.of_record(record, self.links, self._boot)))
                 self.last = record.offset
-                if durably:
-                    packed.append(self._add(self._checkpoint(Kind.CHECKPOINT, self.written, now)))
+            if durably and self.entries:
+                packed.append(self._add(self._checkpoint(Kind.CHECKPOINT, self.written, now)))
             new.append(packed)
             if durably:
                 new.sync()
@@ -142,6 +146,14 @@ class SegmentWriter:
                 self.entries += whole
                 del known[:whole]
 
+    def note_explicit(self) -> None:
+        """Write the EXPLICIT entry, unless there is one."""
+        if not self.links.explicit:
+            entry = self._explicit()
+            self._index.append([entry.pack()])
+            self.links = entry.links_after(self.entries)
+            self.entries += 1
+
     def sync_data(self) -> None:
         """Return once the written bytes would survive a power loss."""
         self._data.sync()
@@ -175,6 +187,9 @@ class SegmentWriter:
 
     def _checkpoint(self, kind: Kind, offset: int, now: int) -> Entry:
         return Entry(kind, 0, offset, self.synced_entries, now, self.links, self._boot)
+
+    def _explicit(self) -> Entry:
+        return Entry(Kind.EXPLICIT, 0, max(self.last, self.place.first), 0, 0, self.links, self._boot)
 
     def _add(self, entry: Entry) -> bytes:
         self.links = entry.links_after(self.entries)

@@ -19,7 +19,7 @@ from sdp.store.layout import Initialization, SegmentPlace
 from sdp.store.recovery import open_for_reading, read_all
 from sdp.stream.record import Flag, Record
 
-__all__ = ["GoneError", "Held", "Segment", "initialization", "last_record", "read", "records"]
+__all__ = ["GoneError", "Held", "Segment", "initialization", "last_record", "random_access_at", "read", "records"]
 
 INITIALIZATION_LIMIT = 16 * 1024 * 1024
 """Bytes: a longer initialization segment is no more than damage, and is not kept or given as one."""
@@ -108,16 +108,42 @@ def records(files: Files, held: Held, start: int, end: int, limit: int) -> list[
     return found
 
 
-def last_record(files: Files, held: Held, before: int, flag: Flag) -> Record | None:
-    """The last Record with ``flag`` set that begins at or before ``before``, or None."""
+def last_record(files: Files, held: Held, before: int, flag: Flag, *, explicit: bool = False) -> Record | None:
+    """The last Record with ``flag`` set that begins at or before ``before``, or None; as :class:`Index` says."""
+    look = partial(Index.last_record, before=before, flag=flag, explicit=explicit)
     for number in range(held.at(before), -1, -1):
-        found = _search(files, held.segments[number], partial(Index.last_record, before=before, flag=flag))
+        found = _search(files, held.segments[number], look)
         if found is not None:
             return found
     kept = held.initialization
     if flag == Flag.INITIALIZATION and kept is not None and kept.offset <= before:
         return Record(kept.offset, flag)
     return None
+
+
+def random_access_at(files: Files, held: Held, time: int, before: int, *, explicit: bool = False) -> Record | None:
+    """The last random access point at or before ``time``, else the first one; None where none begins by ``before``.
+
+    A bisection over the segments, and in each that it looks into one over its index. A segment without any random
+    access point says nothing: the one before it is asked.
+    """
+    at = partial(Index.random_access_at, time=time, before=before, explicit=explicit)
+    first = partial(Index.first_random_access, before=before, explicit=explicit)
+    low, high = 0, held.at(before) + 1
+    early: Record | None = None
+    late: Record | None = None
+    while low < high:
+        number = middle = (low + high) // 2
+        while (begins := _search(files, held.segments[number], first)) is None and number > low:
+            number -= 1
+        found = None if begins is None else _search(files, held.segments[number], at)
+        if begins is None:
+            low = middle + 1
+        elif found is None:
+            late, high = begins, number
+        else:
+            early, low = found, middle + 1
+    return late if early is None else early
 
 
 def initialization(files: Files, held: Held, before: int) -> tuple[Record, bytes] | None:

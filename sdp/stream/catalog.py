@@ -47,6 +47,7 @@ class Recording(Protocol):
     failure: StorageError | None
 
     def append(self, data: bytes, records: list[Record]) -> None: ...
+    def forget_implied(self) -> None: ...
     def finish(self) -> Finishing: ...
 
 
@@ -150,8 +151,14 @@ class Epoch:
     def begin_body(self, capture_time: int | None, random_access: bool | None) -> None:
         """A body begins at the end of the log; its sender says this of its first record."""
         if random_access is not None:
-            self.log.forget_implied()
+            self.forget_implied()
         self.framer.boundary(self.accepted_end, capture_time, random_access)
+
+    def forget_implied(self) -> None:
+        """A sender has said ``Random-Access``: what is one by implication is none, in memory and on the disk."""
+        self.log.forget_implied()
+        if self.recording is not None:
+            self.recording.forget_implied()
 
     def append(self, data: bytes, now: int) -> None:
         """The inlet: bytes go to the framer, to the disk's queue, and to the log, which tells the fan-out.
@@ -159,6 +166,8 @@ class Epoch:
         ``now`` is the time of arrival in microseconds.
         """
         records = self.framer.feed(data, now)
+        if self.log.explicit:
+            records = [self.log.said_of(record) for record in records]
         self.last_arrival = now
         if self._begin_recording is not None and (self.declared_type is not None or self.framer.known > self.log.start):
             self._record()
@@ -192,7 +201,10 @@ class Epoch:
         self.recording = begin(self.content_type)
         if self.recording is None:
             self.log.hold_from = None
-        elif self.accepted_end > self.log.start:
+            return
+        if self.log.explicit:
+            self.recording.forget_implied()
+        if self.accepted_end > self.log.start:
             self.recording.append(self.accepted(self.log.start, self.accepted_end - self.log.start), [])
 
     def finish(self) -> None:

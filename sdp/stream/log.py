@@ -138,6 +138,11 @@ class StreamLog:
                 self._newest_random_access = None
                 self._seen_random_access = False
 
+    @property
+    def explicit(self) -> bool:
+        """Whether only explicitly marked random access points count."""
+        return not self._implied_counts
+
     def _note_end(self, end: int) -> None:
         """Where the last record ends, if it is an initialization segment: its neighbours may be forgotten before it."""
         last = self._records[-1] if self._records else None
@@ -315,6 +320,17 @@ class StreamLog:
         for record in reversed(self._records[self._first_record : i]):
             if record.flags & flag:
                 return record
+        return None
+
+    def random_access_at(self, time: int, before: int) -> Record | None:
+        """Return the newest random access point in the window that was captured (else received) at or before ``time``
+        (microseconds) and begins at or before the offset ``before``."""
+        stop = bisect_right(self._record_offsets, before, self._first_record)
+        for record in reversed(self._records[self._first_record : stop]):
+            if record.flags & Flag.RANDOM_ACCESS and record.offset >= self.start:
+                at = record.received_time if record.capture_time is None else record.capture_time
+                if at is not None and at <= time:
+                    return record
         return None
 
     @property

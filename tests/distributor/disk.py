@@ -20,7 +20,7 @@ class Kept:
         self.disk = disk
         self.name, self.epoch, self.content_type = name, epoch, content_type
         self.start = self.end = self.written = self.durable = start
-        self.ended = False
+        self.ended = self.explicit = False
         self.failure: StorageError | None = None
         self.on_change: Callable[[], None] | None = None
         self.backlogged = False
@@ -34,6 +34,10 @@ class Kept:
             self.end += len(data)
             if self.disk.prompt:
                 self.written = self.end
+
+    def forget_implied(self):
+        self.explicit = True
+        self.index = [each._replace(flags=Flag.NONE) if each.flags & Flag.IMPLIED else each for each in self.index]
 
     def finish(self):
         self.ended = True
@@ -72,6 +76,20 @@ class Kept:
     def last_record(self, before, flag):
         found = [record for record in self.index if record.offset <= before and record.flags & flag]
         return self.disk.answer(lambda: found[-1] if found else None)
+
+    def random_access_at(self, time, before):
+        def find():
+            points = [each for each in self.index if each.flags & Flag.RANDOM_ACCESS and each.offset <= before]
+            held = [each for each in points if each.offset >= self.start]
+            early = [each for each in held if time_of(each) is not None and time_of(each) <= time]
+            return next(iter(early[-1:] or held), None)
+
+        return self.disk.answer(find)
+
+
+def time_of(record):
+    """When a record was captured, else received."""
+    return record.received_time if record.capture_time is None else record.capture_time
 
 
 @implementer(IStore)

@@ -73,7 +73,6 @@ def test_an_ended_epoch_stays_on_the_disk():
     assert done(initialization(epoch, len(init) + 3))[1] == init
 
 
-@pytest.mark.xfail(reason="what is implied is stored as such, and nothing stored says that it is void")
 def test_what_was_said_of_random_access_holds():
     disk = Disk()
     house = House(disk)

@@ -25,6 +25,9 @@ class Kept:
         self.appended.append((data, records))
         self.end += len(data)
 
+    def forget_implied(self) -> None:
+        self.appended.append((b"", []))
+
     def finish(self) -> Kept:
         self.finished += 1
         return self

@@ -47,6 +47,9 @@ class Disk:
         self.end += len(data)
         self.written = self.end
 
+    def forget_implied(self) -> None:
+        """Nothing is implied here."""
+
     def finish(self) -> _Finishing:
         self.finished = True
         return _Finishing()
