@@ -30,7 +30,10 @@ from sdp.net.exchange import Answer, Body, Exchange
 from sdp.stream.catalog import Epoch
 from sdp.stream.log import StreamLog
 
-__all__ = ["AHEAD_WAIT", "Relay"]
+__all__ = ["AHEAD_WAIT", "PSEUDONYM", "Relay"]
+
+PSEUDONYM = "sdp-"
+"""What a relay's name in Via begins with; what follows each process makes up at random."""
 
 AHEAD_WAIT = 5.0
 """How long a consumer that is ahead of this relay, because it comes from a faster one, is kept waiting, in seconds."""
@@ -85,7 +88,9 @@ class Relay:
         """Return whom a request has passed. Refusal 508 where that is this relay, or one that the stream comes by."""
         passed = parse_via(request.headers.get_all(b"via"))
         kept = None if name is None else self._kept.get(name)
-        way = {self.pseudonym, *(kept.inflow.path if kept is not None else ())}
+        # Other intermediaries' names are not their own: every cache of a kind may call itself the same.
+        path = kept.inflow.path if kept is not None else ()
+        way = {self.pseudonym, *(each for each in path if each.startswith(PSEUDONYM))}
         if not way.isdisjoint(passed):
             raise Refusal(508, "Loop detected", "The request has come round to a relay that it went out from.")
         return passed

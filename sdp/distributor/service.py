@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from sdp.distributor.access import Access, Secrets, is_loopback
 from sdp.distributor.answers import Answers
 from sdp.distributor.digest import Digests
-from sdp.distributor.relay import Relay
+from sdp.distributor.relay import PSEUDONYM, Relay
 from sdp.distributor.settings import DistributorSettings
 from sdp.distributor.site import DistributorSite, cors_lines
 from sdp.distributor.streams import Streams
@@ -191,7 +191,7 @@ class DistributorService(Service):
         settings, reactor, parts = self.settings, self._reactor, self._parts
         if not settings.upstream:
             return None
-        pseudonym = f"sdp-{parts.random_bytes(8).hex()}"
+        pseudonym = PSEUDONYM + parts.random_bytes(8).hex()
         upstreams = [
             Upstream(place.trusting(settings.upstream_ca_file), reactor, pseudonym, settings.upstream_connections)
             for place in settings.upstream

@@ -488,6 +488,16 @@ class TestCircles:
         answer = one.post("0-2/*", b"abc", TEXT)
         assert answer.status == 508
 
+    def test_caches_of_one_kind_on_both_sides_are_no_circle(self) -> None:
+        _, nodes = chain(2)
+        nodes[0].post("0-2/*", b"abc", TEXT, KEY)
+        Viewer(nodes[1])
+        inflow = nodes[1].factory.site._relay._kept["a"].inflow
+        inflow.path = ("cache",)  # as if one stood between the relay and its upstream
+        assert nodes[1].get("/a", "Via: 1.1 cache", "Range: bytes=0-1").content == b"ab"
+        inflow.path = ("sdp-0123",)
+        assert nodes[1].get("/a", "Via: 1.1 cache, 1.1 sdp-0123", "Range: bytes=0-1").status == 508
+
     def test_a_circle_beside_a_source(self) -> None:
         """Who loses the source does not take the stream from one that has it from oneself."""
         network = Network()
