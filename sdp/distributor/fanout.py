@@ -91,6 +91,7 @@ class Fanout:
         log = self.epoch.log
         if consumer.outflow.closed:
             return fail(CancelledError())
+        consumer.outflow.flush()
         if log.finished or consumer.outflow.paused:
             return succeed(None)
         edge = self._edges.get(form)

@@ -27,6 +27,7 @@ from sdp.distributor.upstream import Upstream
 from sdp.distributor.views import Views
 from sdp.errors import ConfigurationError, SDPError
 from sdp.http1 import Limits
+from sdp.net.accepting import accept_few
 from sdp.net.backoff import Backoff
 from sdp.net.limits import ServerLimits
 from sdp.net.server import ServerChannelFactory
@@ -209,6 +210,7 @@ class DistributorService(Service):
             raise ConfigurationError(f"--listen: {description} cannot be listened on: {reason}.") from error
         except (OSError, ValueError) as error:
             raise ConfigurationError(f"--listen: {description} cannot be listened on: {error}.") from error
+        accept_few(port)
         self.ports.append(port)
         self.log.info("Listening on {port}", port=port.getHost())
 

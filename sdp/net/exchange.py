@@ -121,8 +121,6 @@ class Exchange:
         self.channel.write(self._head(status, head))
         if self._head_only:
             self.finish()
-        else:
-            self.channel.flush()
         return self.framing
 
     def _head(self, status: int, lines: list[tuple[bytes, bytes]]) -> bytes:

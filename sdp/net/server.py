@@ -70,7 +70,7 @@ class ServerChannel(Protocol):
         self._exchange: Exchange | None = None
         self._body: Body | None = None
         self._paused: frozenset[Pause] = frozenset()
-        self._corked: list[bytes] | None = None
+        self._advancing = False
         self._discard_left = 0
         self._head_begun = False
         self._input_over = False
@@ -128,9 +128,11 @@ class ServerChannel(Protocol):
 
     def _advance(self) -> None:
         """Work through what has arrived, until a request waits for its answer or more bytes are needed."""
-        if self._corked is not None:
+        if self._advancing:
             return  # an answer that was finished in the midst of this very loop: the loop goes on by itself
-        self._corked = []
+        self._advancing = True
+        # Answers that are made in one turn go out together, and a head with the content that is there already.
+        self.outflow.cork()
         try:
             while self._reading in (Reading.HEAD, Reading.BODY) and Pause.BODY not in self._paused:
                 event = self._reader.next_event()
@@ -145,8 +147,8 @@ class ServerChannel(Protocol):
         except ProtocolError as error:
             self._malformed(error)
         finally:
-            self.flush()
-            self._corked = None
+            self.outflow.uncork()
+            self._advancing = False
         self._watch_backlog()
         self._set_deadline()
         if self._input_over:
@@ -280,22 +282,13 @@ class ServerChannel(Protocol):
             self.persistent = False
 
     def write(self, data: bytes) -> None:
-        """Send a head or a whole answer; those that are made in one turn go out together."""
-        if self._corked is not None:
-            self._corked.append(data)
-        else:
-            self.outflow.write(data)
-
-    def flush(self) -> None:
-        if self._corked:
-            data = b"".join(self._corked)
-            self._corked.clear()
-            self.outflow.write(data)
+        """Send a head or a whole answer."""
+        self.outflow.write(data)
 
     def answered(self) -> None:
         """The current answer is complete."""
         self._turn()
-        if self._corked is None:
+        if not self._advancing:
             self._advance()
 
     def _turn(self) -> None:
@@ -316,7 +309,7 @@ class ServerChannel(Protocol):
         """Close once what was written is sent, still reading for a moment: an answer must not be lost to a reset."""
         if self._reading is Reading.NEVER:
             return
-        self.flush()
+        self.outflow.flush()
         self.persistent = False
         self._reading = Reading.NEVER
         self._discard_left = self.limits.discard

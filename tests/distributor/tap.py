@@ -52,6 +52,9 @@ class Tap:
             self.put_back(data, sent)
         return not self.paused
 
+    def flush(self):
+        """Nothing is held."""
+
     def put_back(self, data, sent):
         self.rest += data[sent:]
         self.paused = True

@@ -140,6 +140,43 @@ class TestDirect:
         assert line.near.recv(20) == b"still read"
         assert not line.outflow.write(b"more")
 
+    def test_what_is_corked_goes_out_together(self, line):
+        line.outflow.cork()
+        assert line.outflow.write(b"head ")
+        assert line.outflow.write(b"content ")
+        with pytest.raises(BlockingIOError):
+            line.far.recv(100, socket.MSG_DONTWAIT)
+        line.outflow.flush()
+        assert line.read() == b"head content "
+        line.outflow.write(b"and ")
+        line.outflow.uncork()
+        line.outflow.write(b"more")
+        assert line.read() == b"and more"
+
+    def test_what_is_held_has_a_limit(self, line):
+        line.outflow.cork()
+        line.outflow.write(b"a" * (PIECE - 1))
+        with pytest.raises(BlockingIOError):
+            line.far.recv(100, socket.MSG_DONTWAIT)
+        assert not line.outflow.write(b"b")  # it was sent, and the small socket did not take all of it
+        assert line.read() != b""
+
+    def test_whoever_waits_or_finishes_sends_what_is_held(self, line):
+        line.outflow.cork()
+        line.outflow.write(b"one ")
+        assert fired(line.outflow.drained()) == [None]
+        line.outflow.write(b"two")
+        line.outflow.finish()
+        assert line.far.recv(100) == b"one two"
+
+    def test_a_lost_connection_takes_what_is_held_along(self, line):
+        line.outflow.cork()
+        line.outflow.write(b"never sent")
+        line.outflow.close()
+        line.outflow.uncork()
+        with pytest.raises(BlockingIOError):
+            line.far.recv(100, socket.MSG_DONTWAIT)
+
     @settings(max_examples=20, deadline=None)
     @given(st.lists(st.tuples(st.binary(min_size=1, max_size=64), st.integers(1, 4000), st.booleans()), max_size=8))
     def test_every_byte_in_order_however_it_is_taken(self, writes):
@@ -147,11 +184,19 @@ class TestDirect:
         try:
             sent = received = b""
             for content, times, reads in writes:
-                line.outflow.write(content * times)
+                # Corked or not, in one piece or in many: a third of the cases each is enough of both.
+                if times % 3:
+                    line.outflow.cork()
+                for piece in (content, content * (times - 1)):
+                    line.outflow.write(piece)
+                if times % 3 == 1:
+                    line.outflow.uncork()
                 sent += content * times
                 if reads:
+                    line.outflow.flush()
                     received += line.read()
                     line.turn()
+            line.outflow.uncork()
             while line.outflow.paused:
                 received += line.read()
                 line.turn()
