@@ -27,7 +27,7 @@ def run_record(url: str, file: str, **options: str | None) -> int:
     try:
         settings = load(ConsumerSettings, given)
     except ConfigurationError as error:
-        sys.stderr.write(f"sdp record: {error.detail}\n")
+        sys.stderr.write(f"sdp record: {error.detail.removeprefix('--from: ')}\n")
         return 2
     return run(lambda reactor: _record(settings, reactor))
 

@@ -42,6 +42,8 @@ class StreamsView:
         if self._client is None or not self._client.usable:
             self._client = await connect(self._address.endpoint(self._reactor), self._factory)
         answer = await self._client.fetch(b"GET", self.target)
+        if answer.headers.get(b"connection-type") is None:
+            raise RemoteError(f"{self._address} is no SDP Distributor: it does not say Connection-Type.")
         if answer.status != 200:
             raise RemoteError(f"{self._address}: {sentence(answer.status, answer.content)}.")
         try:
@@ -49,7 +51,7 @@ class StreamsView:
         except ValueError:
             document = None
         if not isinstance(document, dict):
-            raise RemoteError(f"{self._address} is no SDP Distributor: it does not list its streams.")
+            raise RemoteError(f"{self._address} does not list its streams.")
         streams: list[dict[str, Any]] = document.get("streams", [document])
         return streams
 
@@ -116,7 +118,8 @@ def run_status(url: str, *, watch: bool, ca_file: str | None) -> int:
 async def _once(address: Address, reactor: Any) -> int:
     view = StreamsView(address, reactor)
     try:
-        Console().print(table(await view.get(), str(address)))
+        streams = await view.get()
+        Console().print(table(streams, str(address)) if streams else f"{address} has no streams yet.")
     finally:
         view.close()
     return 0

@@ -21,6 +21,8 @@ from sdp.errors import ConfigurationError
 __all__ = ["Address", "authorization_field", "parse_address", "parse_stream_address", "with_authorities", "with_token"]
 
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+_NAME = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~-]*(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*")
+_LONGEST_NAME = 255
 _PORTS = {"http": 80, "https": 443}
 _PATH_SAFE = "/-._~!$&'()*+,;=:@%"
 
@@ -149,6 +151,11 @@ def parse_stream_address(url: str) -> Address:
     name = address.name
     if not name or name == "-" or name.startswith("-/"):
         raise ConfigurationError(f"{address} names no stream; write {address.at(b'/NAME')} with a name of your choice.")
+    if not _NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
+        raise ConfigurationError(
+            f"{address} names no stream: a name is made of A-Z a-z 0-9 . _ ~ - and single /, none of its parts"
+            f" begins with a dot, and it has at most {_LONGEST_NAME} characters."
+        )
     return address
 
 

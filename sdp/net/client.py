@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from twisted.internet.defer import CancelledError
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IAddress, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 
@@ -68,6 +69,8 @@ async def connect(endpoint: IStreamClientEndpoint, factory: ClientFactory) -> Cl
     for _ in range(2):
         try:
             protocol = cast(ClientProtocol, await endpoint.connect(factory))
+        except ConnectingCancelledError as error:  # an endpoint's word for it
+            raise CancelledError from error
         except (SDPError, CancelledError):
             raise
         except Exception as error:  # an endpoint fails with anything: names, sockets, certificates

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionDone, ConnectionRefusedError, DNSLookupError, TimeoutError
 
 __all__ = ["reason"]
 
+_OF_SOCKETS = {
+    ConnectionDone: "the peer closed it",
+    ConnectionRefusedError: "nothing listens there (connection refused)",
+    DNSLookupError: "no host of that name is known",
+    TimeoutError: "it does not answer",
+}
 _OF_TLS = {
     "certificate verify failed": "no certificate that is trusted here vouches for it (--ca-file names others)",
     "wrong version number": "it speaks no TLS there (http, not https?)",
@@ -16,9 +22,10 @@ _OF_TLS = {
 
 def reason(error: BaseException | None) -> str:
     """Return the end of a sentence, without its stop."""
+    for kind, words in _OF_SOCKETS.items():
+        if isinstance(error, kind):
+            return words
     match type(error).__name__:
-        case "ConnectionDone" if isinstance(error, ConnectionDone):
-            return "the peer closed it"
         case "VerificationError":  # service_identity's, in a list for each name
             return "its certificate is another host's"
         case "Error" if error is not None and type(error).__module__.startswith("OpenSSL"):

@@ -151,12 +151,14 @@ class Poster:
             raise self._refused(answer)
         epoch = answer.headers.get(b"etag")
         end = offset_field(answer.headers, b"upload-offset")
+        if end is None:
+            raise TryAgain(f"What answers there is no SDP Distributor: it says no Upload-Offset ({answer.status}).")
+        if not answer.response.persistent:
+            raise TryAgain("The server closes the connection after its first answer: no stream can be posted so.")
         if answer.status == 404 or epoch is None:
             if self.epoch is not None:
                 self._tell.warn("The Distributor has lost the stream; it gets what is held, as a new epoch.")
             self._begin_at_zero()
-        elif end is None:
-            raise Refusal(502, "No Distributor", "The server says no Upload-Offset: it is no SDP Distributor.")
         elif epoch == self.epoch and self._ended_elsewhere:
             self._tell.warn("The epoch was ended by somebody else; a new one begins.")
             self._begin_anew()

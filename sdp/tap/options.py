@@ -89,7 +89,7 @@ def _flag_option(name: str, row: Row) -> Callable[[SettingsOptions[Any]], None]:
     def option(self: SettingsOptions[Any]) -> None:
         self.given[name] = said
 
-    option.__doc__ = f"{row.help} (by default {row.default})"
+    option.__doc__ = f"{row.help} (by default no)"
     return option
 
 

@@ -40,7 +40,14 @@ def test_what_is_no_url_of_a_stream(url):
         parse_address(url)
 
 
-@pytest.mark.parametrize("url", ["http://h", "http://h/", "http://h/-", "http://h/-/streams"])
+NO_NAMES = ["http://h/.a", "http://h/a b", "http://h/a//b", "http://h/a/", "http://h/b%C3%BC", "http://h/" + "a" * 256]
+
+
+def test_the_longest_name():
+    assert len(parse_stream_address("http://h/" + "a" * 255).name) == 255
+
+
+@pytest.mark.parametrize("url", ["http://h", "http://h/", "http://h/-", "http://h/-/streams", *NO_NAMES])
 def test_what_names_no_stream(url):
     with pytest.raises(ConfigurationError, match="names no stream"):
         parse_stream_address(url)

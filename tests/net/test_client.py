@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.address import HostnameAddress
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectingCancelledError, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IPushProducer, IStreamClientEndpoint
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -294,6 +295,19 @@ def test_what_cannot_be_connected_to_is_said_in_a_sentence():
     [error] = connecting(ConnectionRefusedError("Connection refused"))
     assert isinstance(error, Disconnected)
     assert error.detail == "h:8080 cannot be reached: Connection refused."
+
+
+def test_connecting_can_be_called_off():
+    class Silent:
+        def connect(self, factory):
+            return Deferred(lambda deferred: deferred.errback(ConnectingCancelledError(HostnameAddress(b"h", 8080))))
+
+    endpoint: Any = Silent()
+    factory = ClientFactory(parse_address("http://h:8080/a"), Role.CONSUMER, Clock())
+    running = Deferred.fromCoroutine(connect(endpoint, factory))
+    result = got(running)
+    running.cancel()
+    assert isinstance(result[0], CancelledError)
 
 
 # -- Keep-Alive

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from OpenSSL import SSL
 from service_identity import VerificationError
-from twisted.internet.error import ConnectionDone, ConnectionRefusedError
+from twisted.internet.error import ConnectionDone, ConnectionRefusedError, DNSLookupError, TimeoutError
 
 from sdp.net.reasons import reason
 
@@ -14,7 +14,10 @@ from sdp.net.reasons import reason
     ("error", "said"),
     [
         (ConnectionDone(), "the peer closed it"),
-        (ConnectionRefusedError("Connection refused"), "Connection refused"),
+        (ConnectionRefusedError("Connection refused"), "nothing listens there"),
+        (ConnectionResetError("Connection reset by peer."), "Connection reset by peer"),
+        (DNSLookupError("no results"), "no host of that name"),
+        (TimeoutError(), "does not answer"),
         (OSError(), "OSError"),
         (VerificationError(errors=[]), "its certificate is another host's"),
         (SSL.Error([("SSL routines", "", "certificate verify failed")]), "--ca-file"),

@@ -42,6 +42,10 @@ class Peer:
         self.refuse: tuple[int, str] | None = None
         """Every POST is refused like this."""
         self.takes_handshake = True
+        self.says_offset = True
+        """It is a Distributor, which says Upload-Offset in every answer."""
+        self.keeps = True
+        """Connections are kept."""
         self.connections: list[_Connection] = []
         self.pumps: list[IOPump] = []
         self._epochs = 0
@@ -129,7 +133,11 @@ class _Connection(Protocol):
     def _say(self, status: int, *lines: tuple[bytes, bytes], detail: str = "", head: bool = False) -> None:
         body = json.dumps({"title": "No", "status": status, "detail": detail}).encode() if detail else b""
         stream = self.peer.stream
-        fields = [(b"Upload-Offset", b"%d" % (len(stream.data) if stream else 0)), *lines]
+        fields = [*lines]
+        if self.peer.says_offset:
+            fields.append((b"Upload-Offset", b"%d" % (len(stream.data) if stream else 0)))
+        if not self.peer.keeps:
+            fields.append((b"Connection", b"close"))
         if stream is not None:
             fields.append((b"ETag", stream.tag))
         if status != 204:

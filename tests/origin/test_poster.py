@@ -455,6 +455,23 @@ def test_a_server_that_is_no_distributor():
     assert rig.peer.posts[-1][1][b"connection-type"] == b"origin"
 
 
+@pytest.mark.parametrize(
+    ("switch", "said"), [("says_offset", "no SDP Distributor"), ("keeps", "closes the connection")]
+)
+def test_a_server_that_takes_no_stream_is_told_of_and_is_sent_none(switch, said):
+    rig = Rig()
+    setattr(rig.peer, switch, False)
+    rig.take(1)
+    rig.start()
+    rig.settle(2)
+    assert rig.results == []
+    assert rig.peer.posts == []
+    assert any(said in line and "trying again" in line for line in rig.tell.lines)
+    setattr(rig.peer, switch, True)
+    rig.settle(12)
+    assert rig.received == rig.captured()
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_whatever_breaks_each_epoch_is_a_run_of_the_capture(data):
