@@ -52,10 +52,10 @@ def test_what_is_no_record(said: Any) -> None:
         parse_index({"records": [said]})
 
 
-def test_what_is_no_index() -> None:
-    for document in (None, [], {}, {"records": {}}):
-        with pytest.raises(ValueError, match="index"):
-            parse_index(document)
+@pytest.mark.parametrize("document", [None, [], {}, {"records": {}}])
+def test_what_is_no_index(document: Any) -> None:
+    with pytest.raises(ValueError, match="index"):
+        parse_index(document)
 
 
 @pytest.fixture

@@ -72,6 +72,12 @@ def test_another_kind_of_port_is_left_alone():
         def getHost(self):
             return IPv4Address("TCP", "192.0.2.1", 1)
 
+        def startListening(self):
+            """It listens."""
+
+        def stopListening(self):
+            """It does not."""
+
     other = Other()
     accept_few(other)
     assert vars(other) == {}
