@@ -9,12 +9,14 @@ from __future__ import annotations
 from twisted.internet.interfaces import IReactorTime
 
 from sdp.distributor.asking import Ask, Interval, check_possessed, holds, live_start, missing
+from sdp.distributor.backfill import Backfill
 from sdp.distributor.conditions import matches, names
 from sdp.distributor.delivery import Delivery, LagLimits, OnLag, send_interval
-from sdp.distributor.forms import Form, Parts, Raw
+from sdp.distributor.forms import Form, Parts, Raw, time_lines
 from sdp.distributor.ingest import unsatisfied
 from sdp.distributor.reading import arrival, gone, initialization, join_point
 from sdp.distributor.streams import Streams
+from sdp.distributor.timeshift import point_at
 from sdp.errors import Refusal
 from sdp.http1.fields import parse_entity_tags
 from sdp.http1.multipart import PART_END, closing, part_head
@@ -45,9 +47,15 @@ def _respond_alone(exchange: Exchange, lines: Lines, before: Initialization) -> 
     exchange.respond(206, [*lines, (b"Content-Range", content_range)], data)
 
 
-def _on_lag(otherwise: OnLag, epoch: Epoch, ask: Ask) -> OnLag:
-    """What lag does to an answer: one that was asked to be lossless is served from the disk, where there is one."""
-    return OnLag.STAY if ask.lossless and epoch.recorded else otherwise
+def _lossless(epoch: Epoch, ask: Ask) -> bool:
+    """Whether nothing is to be skipped: where it is asked for, and there is a disk to serve it from."""
+    return ask.lossless and epoch.recorded
+
+
+def _applied(epoch: Epoch, ask: Ask, *others: bytes) -> Lines:
+    """The line that says which preferences are heeded (RFC 7240 section 3): ``others``, and to be lossless."""
+    applied = [*others, *([b"lossless"] if _lossless(epoch, ask) else [])]
+    return [(b"Preference-Applied", b", ".join(applied))] if applied else []
 
 
 class Answers:
@@ -80,6 +88,8 @@ class Answers:
                 await self._poll(exchange, epoch, ask, ask.possessed, ask.wait)
             else:
                 await self._live(exchange, epoch, ask, ask.possessed)
+        elif ask.at is not None:
+            await self._shifted(exchange, epoch, ask.at)
         elif ask.ranges is not None and self._range_applies(exchange, epoch, ask):
             await self._by_range(exchange, epoch, ask)
         elif epoch.ended:
@@ -92,13 +102,13 @@ class Answers:
 
     # -- heads -------------------------------------------------------------------------------------------------
 
-    def _lines(self, epoch: Epoch, *, live: bool, multipart: bool = False) -> Lines:
+    def _lines(self, epoch: Epoch, *, live: bool, multipart: bool = False, ranges: bytes = b"bytes") -> Lines:
         lines = [*self._common, *self._streams.stream_lines(epoch)]
         content_type = epoch.content_type.encode("latin-1")
         if multipart:
             content_type = b"multipart/byteranges; boundary=" + self._boundary
         lines.append((b"Content-Type", content_type))
-        lines.append((b"Cache-Control", b"no-store") if live else (b"Accept-Ranges", b"bytes"))
+        lines.append((b"Cache-Control", b"no-store") if live else (b"Accept-Ranges", ranges))
         return lines
 
     def _empty_lines(self, epoch: Epoch) -> Lines:
@@ -110,8 +120,30 @@ class Answers:
         await self._first_bytes(epoch)
         start = join_point(epoch)
         before = await initialization(epoch, start)
-        framing = exchange.start(200, self._lines(epoch, live=True), None)
-        await self._deliver(exchange, epoch, self._raw, framing, start, before, _on_lag(OnLag.JUMP, epoch, ask))
+        framing = exchange.start(200, [*self._lines(epoch, live=True), *_applied(epoch, ask)], None)
+        on_lag = OnLag.STAY if _lossless(epoch, ask) else OnLag.JUMP
+        await self._deliver(exchange, epoch, self._raw, framing, start, before, on_lag)
+
+    async def _shifted(self, exchange: Exchange, epoch: Epoch, time: int) -> None:
+        """From the random access point at a time on, without a gap, with what decoding needs before it."""
+        head_only = exchange.request.method == b"HEAD"
+        if not head_only:
+            await self._first_bytes(epoch)
+        point = await point_at(epoch, time)
+        start = join_point(epoch) if point is None else point.offset
+        before = await initialization(epoch, start)
+        told = [] if point is None else time_lines(point)
+        # Of this content, which is not all of the epoch, no ranges are given: an offset in it is none in the log.
+        lines = [*self._lines(epoch, live=not epoch.ended, ranges=b"none"), *told]
+        if not epoch.ended:
+            framing = exchange.start(200, lines, None)
+            await self._deliver(exchange, epoch, self._raw, framing, start, before, OnLag.STAY)
+            return
+        preface = b"" if before is None or before[0].offset + len(before[1]) > start else before[1]
+        exchange.start(200, lines, len(preface) + epoch.end - start)
+        if not head_only:
+            exchange.channel.outflow.write(preface)
+            await self._send(exchange, epoch, start, epoch.end)
 
     async def _first_bytes(self, epoch: Epoch) -> None:
         """Wait until the first bytes have told an undeclared media type: the head has to name it."""
@@ -131,13 +163,15 @@ class Answers:
 
     # -- by what the consumer has ------------------------------------------------------------------------------
 
-    async def _start(self, epoch: Epoch, possessed: list[Interval]) -> tuple[int, Initialization | None, int | None]:
+    async def _start(
+        self, epoch: Epoch, possessed: list[Interval], *, lossless: bool
+    ) -> tuple[int, Initialization | None, int | None]:
         """Return where a consumer begins, the initialization segment it lacks, and the offset of the one it has."""
         joining = await initialization(epoch, join_point(epoch))
         interval = None if joining is None else (joining[0].offset, joining[0].offset + len(joining[1]))
         arrived = await arrival(epoch, possessed[-1][1]) if possessed else None
         since = self._streams.now() - self._streams.settings.catch_up * 1e6
-        start = live_start(epoch, possessed, interval, arrived, since)
+        start = live_start(epoch, possessed, interval, arrived, since, lossless=lossless)
         before = await initialization(epoch, start)
         if before is None:
             return start, None, None
@@ -148,20 +182,31 @@ class Answers:
 
     async def _live(self, exchange: Exchange, epoch: Epoch, ask: Ask, possessed: list[Interval]) -> None:
         await self._first_bytes(epoch)
-        start, before, held = await self._start(epoch, possessed)
+        lossless = _lossless(epoch, ask)
+        start, before, held = await self._start(epoch, possessed, lossless=lossless)
         if ask.multipart:
-            framing = exchange.start(206, self._lines(epoch, live=True, multipart=True), None)
-            on_lag = _on_lag(OnLag.JUMP, epoch, ask)
-            await self._deliver(exchange, epoch, self._parts, framing, start, before, on_lag, held)
+            applied = _applied(epoch, ask, *([b"backfill"] if ask.backfill else []))
+            lines = [*self._lines(epoch, live=True, multipart=True), *applied]
+            framing = exchange.start(206, lines, None)
+            backfill = self._backfill(epoch, possessed, start, before) if ask.backfill else None
+            on_lag = OnLag.STAY if lossless else OnLag.JUMP
+            await self._deliver(exchange, epoch, self._parts, framing, start, before, on_lag, held, backfill)
             return
-        lines = self._lines(epoch, live=True)
+        lines = [*self._lines(epoch, live=True), *_applied(epoch, ask)]
         if before is not None and not _adjoins(before, start):
             _respond_alone(exchange, lines, before)
             return
         first = start if before is None else before[0].offset
         lines.append((b"Content-Range", format_content_range(first, MAX_LAST, None)))
         framing = exchange.start(206, lines, None)
-        await self._deliver(exchange, epoch, self._raw, framing, start, before, _on_lag(OnLag.END, epoch, ask), held)
+        on_lag = OnLag.STAY if lossless else OnLag.END
+        await self._deliver(exchange, epoch, self._raw, framing, start, before, on_lag, held)
+
+    def _backfill(self, epoch: Epoch, possessed: list[Interval], start: int, before: Initialization | None) -> Backfill:
+        """What lies before ``start`` and is neither possessed nor about to be sent."""
+        sent = [] if before is None else [(before[0].offset, before[0].offset + len(before[1]))]
+        gaps = missing(sorted([*possessed, *sent]), epoch.first_offset, start)
+        return Backfill(gaps, lambda seconds: self._streams.change(epoch, seconds))
 
     async def _deliver(
         self,
@@ -173,6 +218,7 @@ class Answers:
         before: Initialization | None,
         on_lag: OnLag,
         held: int | None = None,
+        backfill: Backfill | None = None,
     ) -> None:
         """Send a live answer's content: the initialization segment where it lies before ``start``, then the log."""
         if exchange.answer is Answer.DONE:
@@ -195,6 +241,7 @@ class Answers:
             limits=self._limits,
             now=self._streams.now,
             sent_initialization=held,
+            backfill=backfill,
         )
         live.deliveries.add(delivery)
         self._streams.counters.joins += 1
@@ -205,21 +252,21 @@ class Answers:
 
     async def _poll(self, exchange: Exchange, epoch: Epoch, ask: Ask, possessed: list[Interval], wait: int) -> None:
         """Long poll: one answer with all that is new and follows on, or 204 after ``wait`` seconds."""
-        applied = (b"Preference-Applied", b"wait=%d" % wait)
+        applied = _applied(epoch, ask, b"wait=%d" % wait)
         forms: Form = self._parts[False] if ask.multipart else self._raw[False]
         deadline = self._clock.seconds() + wait
         while True:
-            start, before, _ = await self._start(epoch, possessed)
+            start, before, _ = await self._start(epoch, possessed, lossless=_lossless(epoch, ask))
             end = forms.available(epoch.log)
             if before is not None or start < end:
                 break
             left = deadline - self._clock.seconds()
             if epoch.ended or left <= 0:
-                lines = [*self._empty_lines(epoch), applied]
+                lines = [*self._empty_lines(epoch), *applied]
                 exchange.respond(204, [*lines, unsatisfied(epoch.end)] if epoch.ended else lines)
                 return
             await self._streams.change(epoch, left)
-        lines = [*self._lines(epoch, live=True, multipart=ask.multipart), applied]
+        lines = [*self._lines(epoch, live=True, multipart=ask.multipart), *applied]
         if ask.multipart:
             blocks = [] if before is None else [forms.encode_bytes(before[0].offset, before[1], before[0])]
             while start < end and sum(map(len, blocks)) < POLL_LIMIT:
@@ -265,9 +312,7 @@ class Answers:
                 return False
             if not matches(parse_entity_tags(ask.if_range), epoch):
                 return False
-        assert ask.ranges is not None
-        from_zero = len(ask.ranges) == 1 and ask.ranges[0].first == 0 and ask.ranges[0].last is None
-        return epoch.ended or not from_zero or exchange.request.method == b"HEAD"
+        return epoch.ended or not ask.from_zero or exchange.request.method == b"HEAD"
 
     async def _by_range(self, exchange: Exchange, epoch: Epoch, ask: Ask) -> None:
         assert ask.ranges is not None
@@ -283,7 +328,7 @@ class Answers:
             and only.first is not None
             and only.first <= end
         ):
-            await self._open_range(exchange, epoch, only.first)
+            await self._open_range(exchange, epoch, ask, only.first)
             return
         intervals = [(max(start, first), stop) for start, stop in resolve(ask.ranges, end) if stop > first]
         if not intervals:
@@ -294,9 +339,10 @@ class Answers:
             return
         await self._ranges(exchange, epoch, intervals, complete)
 
-    async def _open_range(self, exchange: Exchange, epoch: Epoch, start: int) -> None:
+    async def _open_range(self, exchange: Exchange, epoch: Epoch, ask: Ask, start: int) -> None:
         """RFC 8673: the end is echoed, and the answer stays open until the epoch ends."""
         lines = [*self._lines(epoch, live=True), (b"Content-Range", format_content_range(start, MAX_LAST, None))]
+        lines += _applied(epoch, ask)
         framing = exchange.start(206, lines, None)
         await self._deliver(exchange, epoch, self._raw, framing, start, None, OnLag.STAY)
 

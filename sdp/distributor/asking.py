@@ -8,13 +8,14 @@ import attrs
 
 from sdp.distributor.conditions import Tags, entity_tags
 from sdp.distributor.reading import join_point
+from sdp.distributor.timeshift import parse_time
 from sdp.errors import ProtocolError, Refusal
 from sdp.http1 import Request
 from sdp.http1.fields import accepts, parse_prefer
 from sdp.http1.ranges import ContentRange, RangeSpec, parse_possessed, parse_range
 from sdp.stream.catalog import Epoch
 
-__all__ = ["WAIT_LIMIT", "Ask", "Interval", "live_start", "missing", "possessed_intervals", "read_ask"]
+__all__ = ["WAIT_LIMIT", "Ask", "Interval", "at_time", "live_start", "missing", "possessed_intervals", "read_ask"]
 
 WAIT_LIMIT = 60
 """The longest wait that a client may prefer, in seconds (``Prefer: wait``)."""
@@ -27,7 +28,8 @@ Interval = tuple[int, int]
 class Ask:
     """A GET's head, read: ``possessed`` is None where the request does not say what it has; ``ranges`` None where it
     names none; ``tags`` is If-Match and ``unwanted`` If-None-Match; ``wait`` is in seconds; ``lossless`` is the wish
-    never to be skipped ahead."""
+    never to be skipped ahead, ``backfill`` the one to get what is older as well; ``at`` is the time to begin at
+    (microseconds), None for now."""
 
     possessed: list[Interval] | None
     ranges: list[RangeSpec] | None
@@ -37,6 +39,13 @@ class Ask:
     wait: int | None
     lossless: bool = False
     unwanted: Tags = None
+    backfill: bool = False
+    at: int | None = None
+
+    @property
+    def from_zero(self) -> bool:
+        """Whether it is exactly ``Range: bytes=0-``, which players always send and mean nothing by."""
+        return self.ranges is not None and [(each.first, each.last) for each in self.ranges] == [(0, None)]
 
 
 def read_ask(request: Request, max_ranges: int) -> Ask:
@@ -57,7 +66,21 @@ def read_ask(request: Request, max_ranges: int) -> Ask:
         multipart=accepts(headers.combined(b"accept"), b"multipart/byteranges", wildcard=False),
         wait=min(int(wait), WAIT_LIMIT) if wait is not None and wait.isdigit() and len(wait) < 10 else None,
         lossless=b"lossless" in preferences,
+        backfill=b"backfill" in preferences,
     )
+
+
+def at_time(ask: Ask, text: str | None, now: int) -> Ask:
+    """Add what ``?at=`` says, if anything: ProtocolError 400 where it is no time, or other places are named as well.
+
+    ``now`` is in microseconds.
+    """
+    if text is None:
+        return ask
+    time = parse_time(text, now)
+    if ask.possessed is not None or (ask.ranges is not None and not ask.from_zero):
+        raise ProtocolError("at says where to begin: send it without Range and Content-Range, or these without it.")
+    return attrs.evolve(ask, at=time, ranges=None)
 
 
 def possessed_intervals(ranges: Iterable[ContentRange], limit: int) -> list[Interval]:
@@ -89,13 +112,20 @@ def holds(possessed: list[Interval], start: int, end: int) -> bool:
 
 
 def live_start(
-    epoch: Epoch, possessed: list[Interval], initialization: Interval | None, arrived: int | None, since: float
+    epoch: Epoch,
+    possessed: list[Interval],
+    initialization: Interval | None,
+    arrived: int | None,
+    since: float,
+    *,
+    lossless: bool = False,
 ) -> int:
     """Return the offset from which a live consumer is served.
 
     It goes on after the greatest byte that it has, where no random access point lies after that or where the next one
     ``arrived`` after ``since`` (microseconds); else at the newest random access point. ``initialization`` is the
-    segment before that; who has only that has nothing.
+    segment before that; who has only that has nothing. A ``lossless`` one goes on after what it has in any case, or
+    where what follows is no longer held, with the first byte that is.
     """
     newest = join_point(epoch)
     if not possessed:
@@ -105,6 +135,8 @@ def live_start(
     following = possessed[-1][1]
     if following >= epoch.end or newest <= following:
         return following
+    if lossless:
+        return max(following, epoch.first_offset)
     return following if arrived is not None and arrived > since else newest
 
 

@@ -10,10 +10,11 @@ from enum import Enum, auto
 
 import attrs
 
+from sdp.distributor.backfill import PACE, Backfill
 from sdp.distributor.fanout import Counters, Fanout
 from sdp.distributor.forms import Form
 from sdp.distributor.reading import initialization, next_record
-from sdp.errors import Refusal
+from sdp.errors import Refusal, StorageError
 from sdp.net.exchange import Answer, Exchange
 from sdp.stream.catalog import Epoch
 from sdp.stream.record import Record
@@ -58,6 +59,7 @@ class Delivery:
         limits: LagLimits,
         now: Callable[[], int],
         sent_initialization: int | None,
+        backfill: Backfill | None = None,
     ) -> None:
         self.exchange = exchange
         self.outflow = exchange.channel.outflow
@@ -72,6 +74,7 @@ class Delivery:
         self._now = now
         self._sent_initialization = sent_initialization
         self._run_start = offset
+        self._backfill = backfill
 
     @property
     def _counters(self) -> Counters:
@@ -102,13 +105,33 @@ class Delivery:
                 return await self._lost_place()
             self._counters.bytes_sent += len(block)
             await self._write(block)
-        elif log.finished:
+        elif log.finished and not self._backfill:
             return False
         elif self.outflow.paused:
             await self.outflow.drained()
+        elif self._backfill:
+            await self._fill(self._backfill)
         else:
             await self._fanout.stand(self, self.form)
         return True
+
+    async def _fill(self, backfill: Backfill) -> None:
+        """Send a block of what is lacking, and wait a moment: for a live record, or for the next block."""
+        start, end = backfill.next
+        try:
+            block, stop = await self.form.encode_from(self.epoch, start, end)
+        except Refusal:
+            first = self.epoch.first_offset
+            backfill.forget(first if first > start else end)
+            return
+        except StorageError:
+            backfill.give_up()
+            return
+        backfill.given(start, stop)
+        self._counters.bytes_sent += len(block)
+        await self._write(block)
+        await self.outflow.drained()
+        await backfill.pause(PACE)
 
     async def _write(self, data: bytes) -> None:
         if not self.outflow.write(data):
@@ -135,6 +158,8 @@ class Delivery:
         """Go on at a random access point, with the initialization segment before it where that is another one."""
         self._count_jump()
         sent_from, sent_to = self._run_start, self.offset
+        if self._backfill is not None:
+            self._backfill.skipped(self.offset, target.offset)
         self._run_start = self.offset = target.offset
         before = await initialization(self.epoch, self.offset)
         if before is not None and before[0].offset not in (self._sent_initialization, self.offset):
@@ -142,6 +167,8 @@ class Delivery:
             self._sent_initialization = record.offset
             if sent_from <= record.offset and record.offset + len(data) <= sent_to:
                 return  # it came along in the run that ends here
+            if self._backfill is not None:
+                self._backfill.given(record.offset, record.offset + len(data))
             await self._write(self.form.encode_bytes(record.offset, data, record))
 
     def _count_jump(self) -> None:

@@ -17,16 +17,18 @@ from sdp.stream.catalog import Epoch
 from sdp.stream.log import Span, StreamLog
 from sdp.stream.record import Flag, Record
 
-__all__ = ["Form", "Parts", "Raw", "record_lines"]
+__all__ = ["Form", "Parts", "Raw", "record_lines", "time_lines"]
+
+
+def time_lines(record: Record) -> list[tuple[bytes, bytes]]:
+    """When a record was captured and received, as far as it is known, as field lines."""
+    times = ((b"Capture-Time", record.capture_time), (b"Received-Time", record.received_time))
+    return [(name, b"%d" % time) for name, time in times if time is not None]
 
 
 def record_lines(record: Record) -> list[tuple[bytes, bytes]]:
     """What is known of a record, as the field lines of its first part."""
-    lines = []
-    if record.capture_time is not None:
-        lines.append((b"Capture-Time", b"%d" % record.capture_time))
-    if record.received_time is not None:
-        lines.append((b"Received-Time", b"%d" % record.received_time))
+    lines = time_lines(record)
     if record.hop_times:
         lines.append((b"Hop-Times", b", ".join(b"%d" % time for time in record.hop_times)))
     if record.flags & Flag.RANDOM_ACCESS:

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 
 from sdp.distributor.access import Access, Role, declared_role
 from sdp.distributor.answers import Answers
-from sdp.distributor.asking import Ask, read_ask
+from sdp.distributor.asking import Ask, at_time, read_ask
 from sdp.distributor.conditions import entity_tags, matches
 from sdp.distributor.ingest import Action, FinishBody, Post, PostBody, plan, read_post
 from sdp.distributor.names import Target, parse_target, stream_name
@@ -89,6 +89,8 @@ class DistributorSite:
         target = parse_target(request.target)
         view = self._views.find(target.path)
         name = stream_name(target.path) if view is None else None
+        if ask is not None and view is None:
+            ask = at_time(ask, target.query.get("at"), self._streams.now())
         if view is None and name is None:
             raise Refusal(
                 404, "No such page", "A stream's name is made of A-Z a-z 0-9 . _ ~ - and /; / lists the streams."
