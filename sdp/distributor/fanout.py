@@ -4,19 +4,38 @@ Consumers that have caught up stand in one list for each wire form. What is appe
 them straight from the socket's ``send``. Whoever cannot take all of it leaves the list, and catches up by its own place
 in the log under flow control: a consumer is a place, never a queue of copies. While it stands in the list its place is
 the edge's, so the loop keeps no book of anyone.
+
+One turn of the reactor serves so many and no more: a large record to thousands goes out in slices, between which a
+POST, a join or another stream gets its turn. What is appended meanwhile goes out together in the next round; where too
+much waits for that, who posts has to wait.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from sdp.distributor.forms import Form
 from sdp.net.outflow import Outflow
 from sdp.stream.catalog import Epoch
 
-__all__ = ["Consumer", "Counters", "Fanout"]
+__all__ = ["RUN_LIMIT", "SLICE_BYTES", "SLICE_CONSUMERS", "Consumer", "Counters", "Fanout"]
+
+SLICE_BYTES = 4 * 1024 * 1024
+"""Bytes that one turn gives out, over all who stand at an edge: a millisecond or two, most of it the kernel's."""
+
+SLICE_CONSUMERS = 512
+"""Consumers that one turn serves, however little each of them gets."""
+
+RUN_LIMIT = 256 * 1024
+"""The longest run of the log that goes out in one round, in bytes: where more has come in meanwhile, it is given in
+pieces that a socket may well take."""
+
+BEHIND_LIMIT = 1024 * 1024
+"""Bytes that may wait for a round to end; beyond them, whoever posts waits as well."""
 
 
 class Counters:
@@ -37,11 +56,23 @@ class Consumer(Protocol):
     offset: int
 
 
-class _Edge:
-    """The consumers of one wire form that have all that there is up to ``offset``; ``ahead`` are those who have more:
-    bytes whose place in a record is not known yet."""
+class _Round:
+    """A run of the log on its way to those who stood at the edge, at ``start``, when it began."""
 
-    __slots__ = ("ahead", "form", "members", "offset", "turn")
+    __slots__ = ("places", "run", "served", "start")
+
+    def __init__(self, run: bytes, start: int, places: list[_Place]) -> None:
+        self.run = run
+        self.start = start
+        self.places = places
+        self.served = 0
+
+
+class _Edge:
+    """The consumers of one wire form that have all that there is up to ``offset``, or get it in this round; ``ahead``
+    are those who have more: bytes whose place in a record is not known yet, or whose round has not come."""
+
+    __slots__ = ("ahead", "form", "later", "members", "offset", "round", "turn")
 
     def __init__(self, form: Form) -> None:
         self.form = form
@@ -49,6 +80,13 @@ class _Edge:
         self.ahead: list[_Place] = []
         self.offset = 0
         self.turn = 0
+        self.round: _Round | None = None
+        self.later: IDelayedCall | None = None
+
+    @property
+    def postponed(self) -> bool:
+        """Whether there is something to do here in the reactor's next turn."""
+        return self.later is not None
 
 
 class _Place:
@@ -64,6 +102,7 @@ class _Place:
         self.left: Deferred[None] = Deferred(self._cancelled)
 
     def _cancelled(self, deferred: Deferred[None]) -> None:
+        self.send = len  # a round that is under way passes it over
         for places in (self.edge.members, self.edge.ahead):
             if self in places:
                 places.remove(self)
@@ -72,9 +111,11 @@ class _Place:
 class Fanout:
     """One epoch's consumers at the live edge."""
 
-    def __init__(self, epoch: Epoch, counters: Counters) -> None:
+    def __init__(self, epoch: Epoch, counters: Counters, clock: IReactorTime) -> None:
         self.epoch = epoch
         self.counters = counters
+        self._clock = clock
+        self._waiting: list[Callable[[], None]] = []
         self._edges: dict[Form, _Edge] = {}
         epoch.log.listeners.append(self._appended)
 
@@ -106,29 +147,57 @@ class Fanout:
         return place.left
 
     def _appended(self) -> None:
-        log = self.epoch.log
         for edge in tuple(self._edges.values()):
-            if edge.ahead:
-                self._pass(edge, edge.form.available(log))
-            if edge.members and edge.offset < log.start:
-                # A relay's log has jumped: what lies between is read where it is kept, each by its own place.
-                self._leave(edge, edge.members)
-            if edge.members:
-                available = edge.form.available(log)
-                if available > edge.offset:
-                    self._serve(edge, edge.form.encode(log, edge.offset, available), available)
-                if log.finished:
-                    self._leave(edge, edge.members)
-        if log.finished:
-            self._edges.clear()
+            if not edge.postponed:
+                self._turn(edge)
 
-    def _serve(self, edge: _Edge, run: bytes, end: int) -> None:
-        """The loop. Its turn begins with another consumer each time, so that nobody is always the last."""
+    def _turn(self, edge: _Edge) -> None:
+        """Begin a round where there is something new, serve a slice of it, and see what is left for the next turn."""
+        log = self.epoch.log
+        edge.later = None
+        if edge.round is None:
+            self._begin(edge)
+        if edge.round is not None:
+            self._serve(edge, edge.round)
+        if edge.postponed:
+            return  # somebody who left has appended, and so brought the next turn about
+        if edge.round is not None or (edge.members and edge.form.available(log) > edge.offset):
+            edge.later = self._clock.callLater(0, self._turn, edge)
+        elif log.finished:
+            self._leave(edge, edge.members)
+            self._edges.pop(edge.form, None)
+        if self._waiting and not self.overdue:
+            waiting, self._waiting = self._waiting, []
+            for call in waiting:
+                call()
+
+    def _begin(self, edge: _Edge) -> None:
+        log = self.epoch.log
+        if edge.members and edge.offset < log.start:
+            # A relay's log has jumped: what lies between is read where it is kept, each by its own place.
+            self._leave(edge, edge.members)
+        available = edge.form.available(log)
         members = edge.members
+        if members and available > edge.offset:
+            start, edge.offset = edge.offset, min(available, edge.offset + RUN_LIMIT)
+            # A round begins with another consumer each time, so that nobody is always the last.
+            edge.turn = turn = (edge.turn + 1) % len(members)
+            places = members[turn:] + members[:turn] if turn else members.copy()
+            edge.round = _Round(edge.form.encode(log, start, edge.offset), start, places)
+        if edge.ahead:
+            self._pass(edge, edge.offset if edge.members else available)
+
+    def _serve(self, edge: _Edge, current: _Round) -> None:
+        """The loop."""
+        run = current.run
         size = len(run)
+        served = current.served
+        current.served = end = served + max(1, min(SLICE_BYTES // size, SLICE_CONSUMERS))
+        places = current.places[served:end]
+        if end >= len(current.places):
+            edge.round = None
         behind: list[tuple[_Place, int]] = []
-        edge.turn = turn = (edge.turn + 1) % len(members)
-        for place in members[turn:] + members[:turn] if turn else members:
+        for place in places:
             try:
                 sent = place.send(run)
             except OSError:
@@ -136,9 +205,8 @@ class Fanout:
             if sent != size:
                 behind.append((place, sent))
         counters = self.counters
-        counters.deliveries += len(members)
-        counters.bytes_sent += size * len(members)
-        edge.offset = end
+        counters.deliveries += len(places)
+        counters.bytes_sent += size * len(places)
         if behind:
             counters.left_edge += len(behind)
             for place, sent in behind:
@@ -149,9 +217,10 @@ class Fanout:
         gone = set(leaving)
         edge.members = [place for place in edge.members if place not in gone]
         for place in leaving:
+            place.consumer.offset = edge.offset
+        for place in leaving:
             # Whoever leaves may do anything, and so end another's connection.
             if not place.left.called:
-                place.consumer.offset = edge.offset
                 place.left.callback(None)
 
     def _pass(self, edge: _Edge, available: int) -> None:
@@ -163,5 +232,25 @@ class Fanout:
                 place.left.callback(None)
 
     def places(self) -> dict[int, int]:
-        """The edge's offset by the id of each consumer that stands there."""
-        return {id(place.consumer): edge.offset for edge in self._edges.values() for place in edge.members}
+        """The offset up to which each consumer that stands at an edge was sent all, by the consumer's id."""
+        places: dict[int, int] = {}
+        for edge in self._edges.values():
+            places.update((id(place.consumer), edge.offset) for place in edge.members)
+            if edge.round is not None:
+                waiting = edge.round.places[edge.round.served :]
+                places.update((id(place.consumer), edge.round.start) for place in waiting if not place.left.called)
+        return places
+
+    @property
+    def overdue(self) -> bool:
+        """Whether more waits for a round to end than may."""
+        log = self.epoch.log
+        limit = min(BEHIND_LIMIT, log.window // 4)
+        return any(edge.postponed and log.end - edge.offset > limit for edge in self._edges.values())
+
+    def when_room(self, call: Callable[[], None]) -> bool:
+        """Whether more may be appended now; if not, ``call`` is called when it may."""
+        if not self.overdue:
+            return True
+        self._waiting.append(call)
+        return False

@@ -114,7 +114,7 @@ class Streams:
         Who still holds an epoch that has been forgotten meanwhile finds that nobody posts to it or stands at it.
         """
         live = self._live.get(epoch.id)
-        return live if live is not None else Live(epoch, Fanout(epoch, self.counters))
+        return live if live is not None else Live(epoch, Fanout(epoch, self.counters, self._clock))
 
     def stream_lines(self, epoch: Epoch | None) -> list[tuple[bytes, bytes]]:
         """The field lines of every answer about a stream: where its log ends, and whose offsets these are."""
@@ -236,7 +236,7 @@ class Streams:
         before = [] if stream is None else stream.epochs
         for past in before:
             self._cancel_ending(self.live(past))
-        live = Live(epoch, Fanout(epoch, self.counters), ordinary=ordinary)
+        live = Live(epoch, Fanout(epoch, self.counters, self._clock), ordinary=ordinary)
         self._live[epoch.id] = live
         recording = cast(Any, epoch.recording)
         if recording is not None:
@@ -326,9 +326,10 @@ class Streams:
 
     def when_room(self, epoch: Epoch, call: Callable[[], None]) -> bool:
         recording = cast(Any, epoch.recording)
+        live = self.live(epoch)
         if recording is None or not (recording.backlogged or epoch.overfull):
-            return True
-        self.live(epoch).waiting_for_room.append(call)
+            return live.fanout.when_room(call)
+        live.waiting_for_room.append(call)
         return False
 
     def when_written(self, epoch: Epoch, call: Callable[[], None]) -> bool:

@@ -6,6 +6,7 @@ that is not whole: it is known only once something else comes.
 
 from __future__ import annotations
 
+from twisted.internet.task import Clock
 from zope.interface import implementer
 
 from sdp.distributor.fanout import Counters, Fanout
@@ -52,4 +53,4 @@ def marked(*appends, window=1 << 20, recording=None, name="a", identifier="1", d
 
 
 def fanout_of(epoch):
-    return Fanout(epoch, Counters())
+    return Fanout(epoch, Counters(), Clock())

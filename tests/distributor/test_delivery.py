@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
 
 from sdp.distributor.delivery import Delivery, LagLimits, OnLag, send_interval
 from sdp.distributor.fanout import Counters, Fanout
@@ -32,7 +33,7 @@ class Live:
     def __init__(self, epoch, form=RAW, on_lag=OnLag.JUMP, size=1 << 20, age=1e9, at=0, room=None, has=None):
         self.epoch = epoch
         self.now = 0
-        self.fanout = Fanout(epoch, Counters())
+        self.fanout = Fanout(epoch, Counters(), Clock())
         self.exchange = cast(Any, TapExchange(room))
         self.delivery = Delivery(
             self.exchange,

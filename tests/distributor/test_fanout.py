@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError
+from twisted.internet.task import Clock
 
-from sdp.distributor.fanout import Counters, Fanout
+from sdp.distributor.fanout import RUN_LIMIT, SLICE_BYTES, SLICE_CONSUMERS, Counters, Fanout
 from sdp.distributor.forms import Parts, Raw
 
 from .marked import marked
@@ -19,7 +22,7 @@ PARTS = Parts(b"x", chunked=False)
 
 def edge(*appends):
     epoch = marked(*appends)
-    return epoch, Fanout(epoch, Counters())
+    return epoch, Fanout(epoch, Counters(), Clock())
 
 
 def test_who_stands_there_gets_every_run():
@@ -211,3 +214,148 @@ def test_nobody_loses_a_byte_or_gets_one_twice(rooms, appends):
         reached = places.get(id(consumer), consumer.offset) - 1
         assert consumer.outflow.taken + consumer.outflow.rest == whole[:reached]
         assert (id(consumer) in places) is not consumer.outflow.paused
+
+
+class Turns:
+    """A reactor that is turned by hand: what is to be called in the next turn, and how often there was one."""
+
+    def __init__(self):
+        self.calls: list = []
+
+    def callLater(self, delay, call, *arguments):
+        assert delay == 0
+        self.calls.append((call, arguments))
+        return self.calls[-1]
+
+    def turn(self):
+        calls, self.calls = self.calls, []
+        for call, arguments in calls:
+            call(*arguments)
+
+
+class Crowded:
+    """An edge with more consumers than one turn serves."""
+
+    def __init__(self, count, room=None, window=1 << 24):
+        self.reactor: Any = Turns()
+        self.epoch = marked(b"K1", window=window)
+        self.fanout = Fanout(self.epoch, Counters(), self.reactor)
+        self.consumers = [Consumer(2, room) for _ in range(count)]
+        self.standing = [self.fanout.stand(consumer, RAW) for consumer in self.consumers]
+        self.left = [fired(each) for each in self.standing]
+
+    def served(self):
+        return sum(1 for consumer in self.consumers if consumer.outflow.sends)
+
+    def turns(self):
+        """Turn the reactor until it has nothing more to do; how often it was."""
+        count = 0
+        while self.reactor.calls:
+            self.reactor.turn()
+            count += 1
+        return count
+
+
+def test_a_turn_serves_no_more_than_so_many():
+    crowd = Crowded(SLICE_CONSUMERS * 2 + 1)
+    crowd.epoch.append(b"f2", 0)
+    assert crowd.served() == SLICE_CONSUMERS
+    crowd.reactor.turn()
+    assert crowd.served() == SLICE_CONSUMERS * 2
+    assert crowd.turns() == 1
+    assert {consumer.outflow.taken for consumer in crowd.consumers} == {b"f2"}
+    assert crowd.fanout.counters.deliveries == len(crowd.consumers)
+
+
+def test_a_turn_gives_out_no_more_bytes_than_so_many():
+    size = 1 << 18
+    crowd = Crowded(SLICE_BYTES // size + 2)
+    crowd.epoch.append(b"f" + bytes(size - 1), 0)
+    assert crowd.served() == SLICE_BYTES // size
+    waiting = [consumer for consumer in crowd.consumers if not consumer.outflow.sends]
+    places = crowd.fanout.places()
+    assert {places[id(consumer)] for consumer in waiting} == {2}
+    assert set(places.values()) == {2, 2 + size}
+    crowd.turns()
+    assert crowd.served() == len(crowd.consumers)
+    assert set(crowd.fanout.places().values()) == {2 + size}
+
+
+def test_what_comes_during_a_round_goes_out_together_in_the_next():
+    crowd = Crowded(SLICE_CONSUMERS + 1)
+    for data in (b"f2", b"f3", b"f4"):
+        crowd.epoch.append(data, 0)
+    crowd.turns()
+    assert {tuple(consumer.outflow.sends) for consumer in crowd.consumers} == {(b"f2", b"f3f4")}
+
+
+def test_a_round_has_a_greatest_length():
+    crowd = Crowded(SLICE_CONSUMERS + 1)
+    crowd.epoch.append(b"f2", 0)
+    crowd.epoch.append(b"f" + bytes(2 * RUN_LIMIT), 0)
+    crowd.turns()
+    lengths = [len(data) for data in crowd.consumers[0].outflow.sends]
+    assert lengths == [2, RUN_LIMIT, RUN_LIMIT, 1]
+    assert len({consumer.outflow.taken for consumer in crowd.consumers}) == 1
+
+
+def test_who_joins_during_a_round_gets_what_comes_after_it():
+    crowd = Crowded(SLICE_CONSUMERS + 1)
+    crowd.epoch.append(b"f2", 0)
+    here, ahead, behind = Consumer(4), Consumer(6), Consumer(2)
+    assert fired(crowd.fanout.stand(here, RAW)) == []
+    assert fired(crowd.fanout.stand(behind, RAW)) == [None]
+    crowd.epoch.append(b"f3", 0)
+    left = fired(crowd.fanout.stand(ahead, RAW))
+    crowd.turns()
+    assert (here.outflow.taken, ahead.outflow.taken, left) == (b"f3", b"", [None])
+    assert fired(crowd.fanout.stand(ahead, RAW)) == []
+    crowd.epoch.append(b"f4", 0)
+    crowd.turns()
+    assert (here.outflow.taken, ahead.outflow.taken) == (b"f3f4", b"f4")
+
+
+def test_who_goes_during_a_round_is_sent_nothing_more():
+    crowd = Crowded(SLICE_CONSUMERS + 2)
+    crowd.epoch.append(b"f2", 0)
+    at = next(i for i, consumer in enumerate(crowd.consumers) if not consumer.outflow.sends)
+    crowd.standing[at].cancel()
+    crowd.turns()
+    assert crowd.consumers[at].outflow.sends == []
+    assert crowd.served() == len(crowd.consumers) - 1
+    assert len(crowd.fanout) == len(crowd.consumers) - 1
+
+
+def test_the_end_waits_for_the_round():
+    crowd = Crowded(SLICE_CONSUMERS + 1)
+    crowd.epoch.append(b"f2", 0)
+    crowd.epoch.append(b"f3", 0)
+    crowd.epoch.finish()
+    assert crowd.left[0] == []
+    crowd.turns()
+    assert {consumer.outflow.taken for consumer in crowd.consumers} == {b"f2f3"}
+    assert {consumer.offset for consumer in crowd.consumers} == {6}
+    assert all(left == [None] for left in crowd.left)
+    assert len(crowd.fanout) == 0
+
+
+def test_who_cannot_take_a_run_goes_on_right_after_it():
+    crowd = Crowded(SLICE_CONSUMERS + 1, room=1)
+    crowd.epoch.append(b"f2", 0)
+    crowd.epoch.append(b"f3", 0)
+    crowd.turns()
+    assert all(left == [None] for left in crowd.left)
+    assert {(each.offset, each.outflow.taken, each.outflow.rest) for each in crowd.consumers} == {(4, b"f", b"2")}
+
+
+def test_who_posts_waits_where_too_much_waits_for_a_round():
+    crowd = Crowded(SLICE_CONSUMERS + 1, window=4000)
+    calls: list[str] = []
+    crowd.epoch.append(b"f2", 0)
+    assert crowd.fanout.when_room(lambda: calls.append("never"))
+    crowd.epoch.append(b"f" + bytes(2000), 0)
+    assert not crowd.fanout.when_room(lambda: calls.append("now"))
+    assert calls == []
+    crowd.turns()
+    assert calls == ["now"]
+    assert crowd.fanout.when_room(lambda: None)

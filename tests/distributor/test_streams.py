@@ -5,11 +5,16 @@ from __future__ import annotations
 import pytest
 from twisted.logger import LogEvent, Logger
 
+from sdp.distributor.fanout import SLICE_CONSUMERS
+from sdp.distributor.forms import Raw
 from sdp.errors import StorageError
 
 from .disk import Disk
 from .house import CHUNKED, LAST, House, chunk, content_range, post_head
+from .tap import Consumer
 from .test_ingest import OPEN, etag, log
+
+RAW = Raw(chunked=False)
 
 
 def publisher(house, data=b"hello"):
@@ -304,3 +309,20 @@ class TestDiskFails:
             house.connect().post(b"/a", b"hello", content_range(0, 5, 5), b"Content-Type: x/y")
         assert house.get().content == b"hello"
         assert house.epoch().recording is None
+
+
+class TestCrowd:
+    def test_a_publisher_who_is_faster_than_the_round_waits_for_it(self):
+        house = House(memory=40_000)
+        peer = publisher(house)
+        fanout = house.streams.live(house.epoch()).fanout
+        consumers = [Consumer(5) for _ in range(SLICE_CONSUMERS + 1)]
+        for consumer in consumers:
+            fanout.stand(consumer, RAW)
+        peer.send(chunk(b"a"))
+        assert peer.wire.producerState == "producing"
+        peer.send(chunk(bytes(12_000)))
+        assert peer.wire.producerState == "paused"
+        house.clock.advance(0)
+        assert peer.wire.producerState == "producing"
+        assert {len(consumer.outflow.taken) for consumer in consumers} == {12_001}
