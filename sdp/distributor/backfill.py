@@ -40,11 +40,13 @@ class Backfill:
     def skipped(self, start: int, end: int) -> None:
         """The consumer was taken past these bytes: they are lacking, too."""
         if start < end:
+            self.given(start, end)
             self._gaps = sorted([*self._gaps, (start, end)])
 
     def given(self, start: int, end: int) -> None:
         """The consumer has these bytes now."""
-        self._gaps = [left for gap in self._gaps for left in missing([(start, end)], *gap)]
+        if start < end:
+            self._gaps = [left for gap in self._gaps for left in missing([(start, end)], *gap)]
 
     def forget(self, below: int) -> None:
         """What lies before that offset is held no longer."""

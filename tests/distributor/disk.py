@@ -62,6 +62,8 @@ class Kept:
             self.on_change()
 
     def read(self, offset, length):
+        if offset < self.start:
+            return fail(StorageError("It is kept no longer.", status=410))
         begin = offset - self.start
         return self.disk.answer(lambda: bytes(self.data[begin : min(begin + length, self.written - self.start)]))
 
