@@ -252,5 +252,6 @@ class Fanout:
         """Whether more may be appended now; if not, ``call`` is called when it may."""
         if not self.overdue:
             return True
-        self._waiting.append(call)
+        if call not in self._waiting:
+            self._waiting.append(call)
         return False

@@ -326,19 +326,23 @@ class Streams:
 
     def when_room(self, epoch: Epoch, call: Callable[[], None]) -> bool:
         recording = cast(Any, epoch.recording)
-        live = self.live(epoch)
+        live = self._live.get(epoch.id)
+        if live is None or epoch.closed:
+            return True  # nothing more goes there, and nobody would be told
         if recording is None or not (recording.backlogged or epoch.overfull):
             return live.fanout.when_room(call)
-        live.waiting_for_room.append(call)
+        if call not in live.waiting_for_room:
+            live.waiting_for_room.append(call)
         return False
 
     def when_written(self, epoch: Epoch, call: Callable[[], None]) -> bool:
         recording = cast(Any, epoch.recording)
-        if not self.settings.store_required or recording is None or recording.failure is not None:
+        live = self._live.get(epoch.id)
+        if not self.settings.store_required or live is None or recording is None or recording.failure is not None:
             return True
         if recording.written >= recording.end:
             return True
-        self.live(epoch).waiting_to_be_written.append((recording.end, call))
+        live.waiting_to_be_written.append((recording.end, call))
         return False
 
     def check_record_size(self, post: Post, epoch: Epoch | None) -> None:
@@ -409,7 +413,10 @@ class Streams:
             live = self._live.pop(epoch.id, None)
             if live is not None:
                 self._cancel_ending(live)
-                for call in [*live.waiting_for_room, *(call for _, call in live.waiting_to_be_written)]:
+                waiting = [*live.waiting_for_room, *(call for _, call in live.waiting_to_be_written)]
+                # The recording still tells of its own end: nobody may be told of that as well.
+                live.waiting_for_room, live.waiting_to_be_written = [], []
+                for call in waiting:
                     call()
 
 

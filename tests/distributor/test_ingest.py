@@ -7,6 +7,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
 
 from sdp.errors import StorageError
 from sdp.http1.ranges import MAX_LAST
@@ -429,6 +430,42 @@ class TestDisk:
         disk.kept[0].fail()
         peer.send(b"world")
         assert peer.answer().status == 507
+
+    def test_a_removal_answers_once_who_waits_for_the_disk(self):
+        disk = Disk(prompt=False)
+        house = House(disk, store_required=True)
+        peer = house.connect()
+        peer.send(post_head(b"Content-Length: 5", content_range(0, 5)) + b"hello", b"POST")
+        disk.kept[0].finish = Deferred  # it takes a while
+        assert house.get(method=b"DELETE").status == 204
+        assert len(peer.answers()) == 1
+        disk.kept[0].write()
+        assert peer.answers() == []
+
+    def test_content_that_is_only_compared_needs_no_room_on_the_disk(self):
+        disk = Disk()
+        house = House(disk, memory=1000)
+        peer = house.posted(b"x" * 1000, b"y" * 1000)
+        peer.post(b"/a", b"", b"Content-Range: bytes */2000")
+        disk.kept[0].backlogged = True
+        tag = b"If-Match: " + house.head()[2]
+        assert peer.post(b"/a", b"x" * 1000, content_range(0, 1000), tag)[0].status == 204
+
+    def test_who_waits_for_room_twice_is_called_once(self):
+        disk = Disk(prompt=False)
+        house = House(disk)
+        house.posted(b"hello")
+        disk.kept[0].backlogged = True
+        calls: list[int] = []
+
+        def call():
+            calls.append(1)
+
+        assert not house.streams.when_room(house.epoch(), call)
+        assert not house.streams.when_room(house.epoch(), call)
+        disk.kept[0].backlogged = False
+        disk.kept[0].changed()
+        assert calls == [1]
 
     @pytest.mark.parametrize(("required", "status"), [(True, 507), (False, 201)])
     def test_an_epoch_that_the_disk_cannot_begin(self, required, status):
