@@ -24,6 +24,9 @@ Only a sender of single bytes meets it, and loses nothing but the exactness of `
 SAYS_LIMIT: Final = 256
 """POST bodies whose fields are remembered while a header is not yet whole; beyond it the oldest are forgotten."""
 
+_INITIALIZATION: Final = int(Flag.INITIALIZATION)
+"""As a plain number: arithmetic with the enumeration's members takes longer than all else that a record costs here."""
+
 
 class _Say(NamedTuple):
     """What a POST's fields say of the record that begins at ``offset``."""
@@ -112,7 +115,7 @@ class Framing:
         if say is not None:
             if say.capture_time is not None:
                 capture_time = say.capture_time
-            if flags & Flag.INITIALIZATION:
+            if int(flags) & _INITIALIZATION:
                 self._carried = say
             else:
                 self._carried = None

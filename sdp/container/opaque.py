@@ -12,6 +12,8 @@ __all__ = ["RECORD_LIMIT", "OpaqueFramer"]
 RECORD_LIMIT: Final = 1 << 20
 """Bytes after which a longer body goes on in a further record, so that the memory window can move within it."""
 
+_POINT: Final = Flag.RANDOM_ACCESS | Flag.IMPLIED
+
 
 class OpaqueFramer(Framing):
     """Each POST's body is a record; a body longer than ``record_limit`` bytes goes on in records without flags.
@@ -34,7 +36,7 @@ class OpaqueFramer(Framing):
         if self._fresh:
             self._fresh = False
             offset = self.end - len(data)
-            records.append(self._record(offset, Flag.RANDOM_ACCESS | Flag.IMPLIED))
+            records.append(self._record(offset, _POINT))
             self._split = offset + self.record_limit
         while self._split < self.end:
             records.append(self._record(self._split, Flag.NONE))

@@ -23,6 +23,11 @@ PINNED_LIMIT = 16 * 1024 * 1024
 
 _COMPACT_AFTER = 1024
 
+# As plain numbers: arithmetic with the enumeration's members takes longer than all else that a record costs here.
+_INITIALIZATION = int(Flag.INITIALIZATION)
+_RANDOM_ACCESS = int(Flag.RANDOM_ACCESS)
+_IMPLIED = int(Flag.IMPLIED)
+
 
 class Span:
     """A run of one record's bytes: ``record`` is set where the run begins the record, else None."""
@@ -146,12 +151,12 @@ class StreamLog:
     def _note_end(self, end: int) -> None:
         """Where the last record ends, if it is an initialization segment: its neighbours may be forgotten before it."""
         last = self._records[-1] if self._records else None
-        if last is not None and last.flags & Flag.INITIALIZATION:
+        if last is not None and int(last.flags) & _INITIALIZATION:
             self._initialization_ends[last.offset] = end
 
     def said_of(self, record: Record) -> Record:
         """Return ``record`` with the flags that count in this epoch: an implied one may be void."""
-        if self._implied_counts or not record.flags & Flag.IMPLIED:
+        if self._implied_counts or not int(record.flags) & _IMPLIED:
             return record
         return record._replace(flags=record.flags & ~(Flag.RANDOM_ACCESS | Flag.IMPLIED))
 
@@ -161,11 +166,11 @@ class StreamLog:
         self._records.append(record)
         self._record_offsets.append(record.offset)
         self._weight += PIECE_OVERHEAD
-        flags = record.flags
-        if flags & Flag.RANDOM_ACCESS:
+        flags = int(record.flags)
+        if flags & _RANDOM_ACCESS:
             self._newest_random_access = record
             self._seen_random_access = True
-        if flags & Flag.INITIALIZATION:
+        if flags & _INITIALIZATION:
             self._initializations.append(record)
 
     # -- the window --------------------------------------------------------------------------------------------
@@ -195,7 +200,7 @@ class StreamLog:
         """The offset at or past which nothing may be forgotten."""
         hold = self.end if self.hold_from is None else self.hold_from
         last = self._records[-1] if self._records else None
-        if last is None or not last.flags & Flag.INITIALIZATION or self.end - last.offset > PINNED_LIMIT:
+        if last is None or not int(last.flags) & _INITIALIZATION or self.end - last.offset > PINNED_LIMIT:
             return hold
         # As long as nobody knows where it ends, it cannot be pinned.
         return hold if last.offset in self._initialization_ends else min(hold, last.offset)
