@@ -21,7 +21,8 @@ HEAD = [".. list-table::", "   :header-rows: 1", "   :widths: 28 16 56", ""]
 def row_lines(row: Row) -> list[str]:
     """One option as a list-table's row, in reStructuredText."""
     typed = f"``{row.option} {row.metavar}``" if row.metavar and not row.is_flag else f"``{row.option}``"
-    default = f"``{row.default}``" if row.default else "" if row.repeatable else "needed"
+    # A flag is what turns something on or off: whichever it is, it is not given by default.
+    default = "needed" if row.is_needed else "``no``" if row.is_flag else f"``{row.default or 'none'}``"
     return [
         f"   * - {typed}",
         f"     - {default}",

@@ -71,6 +71,11 @@ class Row(NamedTuple):
     is_flag: bool
 
     @property
+    def is_needed(self) -> bool:
+        """Whether it has to be given: one that may be repeated need not be given at all."""
+        return not self.default and not self.repeatable
+
+    @property
     def option(self) -> str:
         """What is typed: a flag that is on by default is turned off by ``--no-NAME``."""
         return f"--no-{self.name}" if self.is_flag and self.default == "yes" else f"--{self.name}"

@@ -12,6 +12,9 @@ import click
 
 __all__ = ["main"]
 
+_read_token = click.option(
+    "--read-token", metavar="FILE", help="A file whose first line is the secret to read with, or NAME:SECRET."
+)
 _ca_file = click.option("--ca-file", metavar="FILE", help="The certificates (PEM) that may vouch for an https server.")
 
 
@@ -24,7 +27,7 @@ def main() -> None:
 @main.command()
 @click.argument("url")
 @click.argument("file")
-@click.option("--read-token", metavar="FILE", help="A file whose first line is the secret to read with.")
+@_read_token
 @_ca_file
 def record(url: str, file: str, read_token: str | None, ca_file: str | None) -> None:
     """Keep a gapless copy of the stream at URL in FILE (- for standard output).
@@ -40,12 +43,16 @@ def record(url: str, file: str, read_token: str | None, ca_file: str | None) -> 
 @main.command()
 @click.argument("url", default="http://localhost:8080")
 @click.option("--watch", is_flag=True, help="Go on, once a second.")
+@_read_token
 @_ca_file
-def status(url: str, watch: bool, ca_file: str | None) -> None:
-    """Show the streams of the Distributor at URL, or the one stream that URL names."""
+def status(url: str, watch: bool, read_token: str | None, ca_file: str | None) -> None:
+    """Show the streams of the Distributor at URL, or the one stream that URL names.
+
+    URL is http://localhost:8080 where it is left out.
+    """
     from sdp.cli.status import run_status
 
-    sys.exit(run_status(url, watch=watch, ca_file=ca_file))
+    sys.exit(run_status(url, watch=watch, read_token=read_token, ca_file=ca_file))
 
 
 @main.command()
@@ -67,13 +74,15 @@ def demo(source: str, port: int | None, container: str, size: str | None, second
 
 @main.command()
 @click.argument("targets", nargs=-1, required=True)
+@_read_token
 @_ca_file
-def verify(targets: tuple[str, ...], ca_file: str | None) -> None:
+def verify(targets: tuple[str, ...], read_token: str | None, ca_file: str | None) -> None:
     """Check what lies in the store at TARGET, or whether the streams at two or more URLs hold the same bytes.
 
     A store is only read: every entry's checksum, every offset, every file's length. Copies are compared by digests,
-    without being fetched. Leaves with 0 where all is well, and with 1 where there is damage or a difference.
+    without being fetched. Leaves with 0 where all is well, with 1 where there is damage or a difference, and
+    with 2 where there is nothing to look at.
     """
     from sdp.cli.verify import run_verify
 
-    sys.exit(run_verify(targets, ca_file=ca_file))
+    sys.exit(run_verify(targets, read_token=read_token, ca_file=ca_file))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import socket
+import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from random import SystemRandom
@@ -39,6 +43,9 @@ START_PATIENCE = 15.0
 PLAIN_INTERVAL = 5
 """Without a terminal: a line every so many seconds."""
 
+_ERROR_LINE = re.compile(r"\[[\w.]+#error\] (.+)")
+"""A child's line that says what was wrong, as Twisted's log writes it; a fault of the program itself is critical."""
+
 
 @attrs.frozen(kw_only=True)
 class Plan:
@@ -69,7 +76,15 @@ def free_port(wanted: int | None) -> int:
     raise LocalError(f"Port {wanted} is taken; choose another by --port.")
 
 
-def addresses(base: str) -> list[tuple[str, str]]:
+def own_command() -> str:
+    """How this command is typed here: with its directory where the shell would not find it, or find another one."""
+    found, own = shutil.which("sdp"), Path(sys.argv[0])
+    if own.name != "sdp" or (found is not None and Path(found).resolve() == own.resolve()):
+        return "sdp"
+    return str(own)
+
+
+def addresses(base: str, container: str = "mp4") -> list[tuple[str, str]]:
     """Where to look, and with what."""
     stream = f"{base}/{NAME}"
     return [
@@ -77,7 +92,7 @@ def addresses(base: str) -> list[tuple[str, str]]:
         ("VLC", f"vlc {stream}"),
         ("mpv", f"mpv --profile=low-latency {stream}"),
         ("ffplay", f"ffplay -fflags nobuffer -flags low_delay {stream}"),
-        ("recording", f"sdp record {stream} copy.mp4"),
+        ("recording", f"{own_command()} record {stream} copy.{'ts' if container == 'mpegts' else 'mp4'}"),
     ]
 
 
@@ -135,7 +150,7 @@ class _Demo:
                 if holds(await self.view.get()):
                     return
             if self._reactor.seconds() > deadline:
-                raise LocalError(f"{otherwise} after {START_PATIENCE:.0f} s.{self._last_words(self._children[-1])}")
+                raise LocalError(f"{otherwise} after {START_PATIENCE:.0f} s.{last_words(self._children[-1].lines)}")
             await deferLater(self._reactor, 0.1)
 
     def _check_children(self) -> None:
@@ -143,11 +158,7 @@ class _Demo:
             if child.status == 0 and child.command == "sdp-origin":
                 continue
             if child.status is not None:
-                raise LocalError(f"{child.command} ended with {child.status}.{self._last_words(child)}")
-
-    @staticmethod
-    def _last_words(child: Child) -> str:
-        return " Its last lines:" + "".join(f"\n  {line}" for line in child.lines) if child.lines else ""
+                raise LocalError(f"{child.command} ended with {child.status}.{last_words(child.lines)}")
 
     async def _stop(self) -> None:
         """The Origin first, so that it can deliver what it has."""
@@ -167,7 +178,7 @@ class _Demo:
 
     async def _show(self, directory: Path) -> int:
         console = Console()
-        head = "\n".join(f"{what:>10}  {where}" for what, where in addresses(self.base))
+        head = "\n".join(f"{what:>10}  {where}" for what, where in addresses(self.base, self.plan.container))
         say(f"Streaming {without_secret(self.plan.source)} to {self.base}/{NAME}. Ctrl-C ends it.\n{head}")
         if not console.is_terminal:
             return await self._loop(directory, self._print_line)
@@ -207,6 +218,15 @@ class _Demo:
             rate = bits_text(each.get("bit_rate") or 0)
             lag = lag_text(readers)
             say(f"{each['name']}: {each['state']}, {rate}, {len(readers)} readers, most lag {lag}; {facts}")
+
+
+def last_words(lines: Iterable[str]) -> str:
+    """What a child said of its end; all that it said last where there is no such line."""
+    kept = list(lines)
+    said = [match[1] for line in kept if (match := _ERROR_LINE.search(line))]
+    if len(said) == 1:
+        return f" {said[0]}"
+    return " Its last lines:" + "".join(f"\n  {line}" for line in kept) if kept else ""
 
 
 class _Silent:

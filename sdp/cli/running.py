@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -14,8 +15,9 @@ from twisted.python.failure import Failure
 from zope.interface import provider
 
 from sdp.errors import SDPError
+from sdp.net.address import Address, with_authorities, with_token
 
-__all__ = ["run", "say"]
+__all__ = ["run", "say", "trusted"]
 
 INTERRUPTED = 130
 """What shells expect of a command that Ctrl-C ended: 128 and the signal's number."""
@@ -25,6 +27,15 @@ def say(line: str) -> None:
     """Tell the person at the terminal; standard output is the command's own."""
     sys.stderr.write(line + "\n")
     sys.stderr.flush()
+
+
+def trusted(address: Address, read_token: str | None, ca_file: str | None) -> Address:
+    """An address with what two options name: the file of a secret to read with, and the certificates that may vouch.
+
+    Raises ConfigurationError.
+    """
+    address = with_token(address, None if read_token is None else Path(read_token))
+    return with_authorities(address, None if ca_file is None else Path(ca_file))
 
 
 @provider(ILogObserver)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from random import SystemRandom
 from typing import Any
 
@@ -13,9 +12,9 @@ from rich.live import Live
 from rich.table import Table
 from twisted.internet.task import deferLater
 
-from sdp.cli.running import run
+from sdp.cli.running import run, trusted
 from sdp.errors import ConfigurationError, RemoteError
-from sdp.net.address import Address, parse_address, with_authorities
+from sdp.net.address import Address, parse_address
 from sdp.net.backoff import Backoff
 from sdp.net.client import ClientFactory, ClientProtocol, Disconnected, connect
 from sdp.net.refusals import sentence
@@ -105,10 +104,10 @@ def table(streams: list[dict[str, Any]], title: str) -> Table:
     return result
 
 
-def run_status(url: str, *, watch: bool, ca_file: str | None) -> int:
+def run_status(url: str, *, watch: bool, read_token: str | None = None, ca_file: str | None = None) -> int:
     """Show the streams at ``url`` once, or until interrupted; return the exit status."""
     try:
-        address = with_authorities(parse_address(url), None if ca_file is None else Path(ca_file))
+        address = trusted(parse_address(url), read_token, ca_file)
     except ConfigurationError as error:
         sys.stderr.write(f"sdp status: {error.detail}\n")
         return 2

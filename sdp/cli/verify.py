@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from sdp.cli.running import run
+from sdp.cli.running import run, trusted
 from sdp.errors import ConfigurationError, RemoteError, StorageError
-from sdp.net.address import Address, parse_stream_address, with_authorities
+from sdp.net.address import Address, parse_stream_address
 from sdp.net.client import ClientFactory, ClientProtocol, connect
 from sdp.net.refusals import sentence
 
@@ -21,7 +21,7 @@ FINEST = 4096
 """Bytes to which the place of the first difference is told."""
 
 
-def run_verify(targets: tuple[str, ...], *, ca_file: str | None = None) -> int:
+def run_verify(targets: tuple[str, ...], *, read_token: str | None = None, ca_file: str | None = None) -> int:
     """Verify one store's directory, or two or more copies of a stream; return the exit status."""
     urls = [target for target in targets if target.startswith(("http://", "https://"))]
     if not urls and len(targets) == 1:
@@ -29,9 +29,8 @@ def run_verify(targets: tuple[str, ...], *, ca_file: str | None = None) -> int:
     if len(urls) != len(targets) or len(urls) < 2:
         sys.stderr.write("sdp verify: name one store's directory, or two or more URLs of a stream.\n")
         return 2
-    authorities = None if ca_file is None else Path(ca_file)
     try:
-        addresses = [with_authorities(parse_stream_address(url), authorities) for url in urls]
+        addresses = [trusted(parse_stream_address(url), read_token, ca_file) for url in urls]
     except ConfigurationError as error:
         sys.stderr.write(f"sdp verify: {error.detail}\n")
         return 2
@@ -41,16 +40,21 @@ def run_verify(targets: tuple[str, ...], *, ca_file: str | None = None) -> int:
 def _store(directory: Path) -> int:
     from sdp.store import verify
 
-    damaged = 0
+    damaged = found = 0
     try:
         for one in verify(directory):
             state = "ended" if one.ended else "open"
             what = f"{one.name} @{one.epoch}: {state}, {one.start} to {one.end}, {one.records} records"
             what += f" in {one.segments} segments" if one.segments != 1 else ""
+            found += 1
             damaged += bool(one.faults)
             sys.stdout.write(f"{what}: {'sound' if not one.faults else 'DAMAGED. ' + ' '.join(one.faults)}\n")
     except StorageError as error:
         sys.stderr.write(f"sdp verify: {error.detail}\n")
+        return 2
+    if not found:
+        # A mistyped directory must not pass for a sound store.
+        sys.stderr.write(f"sdp verify: {directory} holds no recording.\n")
         return 2
     return 1 if damaged else 0
 

@@ -208,8 +208,10 @@ class DistributorService(Service):
         except CannotListenError as error:
             reason = getattr(error.socketError, "strerror", None) or str(error.socketError)
             raise ConfigurationError(f"--listen: {description} cannot be listened on: {reason}.") from error
-        except (OSError, ValueError) as error:
-            raise ConfigurationError(f"--listen: {description} cannot be listened on: {error}.") from error
+        except (OSError, ValueError, OverflowError) as error:  # the last of a port that is no port
+            raise ConfigurationError(
+                f"--listen: {description} cannot be listened on: {str(error).rstrip('.')}."
+            ) from error
         accept_few(port)
         self.ports.append(port)
         self.log.info("Listening on {port}", port=port.getHost())

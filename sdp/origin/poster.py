@@ -304,6 +304,8 @@ class Poster:
     def _refused(self, answer: Answer) -> SDPError:
         """What a refusal means for this Origin: try again, or give up."""
         said = sentence(answer.status, answer.content)
+        if answer.status == 401 and not answer.content:  # HEAD's has none, and it is the first to be asked
+            said += ", so it needs a secret: --publish-token FILE, or NAME:SECRET@ before the host of --to"
         if answer.status in _FOR_EVER:
             return Refusal(answer.status, "Refused", f"The Distributor refuses the stream: {said}.")
         return TryAgain(f"The Distributor does not take the stream now: {said}.", status=answer.status)

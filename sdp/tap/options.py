@@ -105,7 +105,7 @@ def _value_option(name: str, row: Row) -> Callable[[SettingsOptions[Any], str], 
             self.given[name] = value
 
     notes = [f"{row.metavar};"] if row.metavar else []
-    notes.append(f"default {row.default}" if row.default else "needed")
+    notes.append("needed" if row.is_needed else f"default {row.default or 'none'}")
     if row.repeatable:
         notes.append("may be repeated")
     option.__doc__ = f"{row.help} ({' '.join(notes[:2])}{'; ' + notes[2] if notes[2:] else ''})"

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from sdp.cli import main
-from sdp.cli.demo import addresses, free_port, size_of
+from sdp.cli.demo import addresses, free_port, last_words, own_command, size_of
 from sdp.cli.status import bits_text, bytes_text, lag_text, table
 from sdp.errors import LocalError
 
@@ -57,6 +57,38 @@ def test_where_to_look():
     shown = dict(addresses("http://127.0.0.1:8080"))
     assert shown["browser"] == "http://127.0.0.1:8080/-/watch/demo"
     assert all("http://127.0.0.1:8080/" in where for where in shown.values())
+
+
+def test_the_recording_is_named_by_what_is_in_it():
+    assert dict(addresses("http://h:1"))["recording"].endswith(" copy.mp4")
+    assert dict(addresses("http://h:1", "mpegts"))["recording"].endswith(" copy.ts")
+
+
+def test_the_command_is_told_as_it_can_be_typed(tmp_path, monkeypatch):
+    installed = tmp_path / "bin" / "sdp"
+    installed.parent.mkdir()
+    installed.write_text("#!/bin/sh\n")
+    installed.chmod(0o755)
+    monkeypatch.setattr("sys.argv", [str(installed), "demo"])
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert own_command() == str(installed)
+    monkeypatch.setenv("PATH", str(installed.parent))
+    assert own_command() == "sdp"
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ([], ""),
+        (["starting up.", "2026-01-01T00:00:00+0000 [sdp.origin#error] Cannot open x."], " Cannot open x."),
+        (
+            ["sdp-origin: --size: 'x' is no picture size."],
+            " Its last lines:\n  sdp-origin: --size: 'x' is no picture size.",
+        ),
+    ],
+)
+def test_a_child_is_quoted_by_what_it_said_was_wrong(lines, said):
+    assert last_words(lines) == said
 
 
 def test_a_port_that_is_taken():
@@ -107,3 +139,16 @@ def test_a_url_that_will_not_do(words, said, capfd):
     shown = result.output + capfd.readouterr().err
     assert said in shown
     assert "s3cret" not in shown
+
+
+def test_a_directory_that_is_no_store_is_not_found_sound(tmp_path, capfd):
+    result = CliRunner().invoke(main, ["verify", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "holds no recording" in result.output + capfd.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["status", "http://h:1"], ["verify", "http://h:1/a", "http://h:2/a"]])
+def test_a_secret_is_read_from_its_file_before_anything_is_asked(words, tmp_path, capfd):
+    result = CliRunner().invoke(main, [*words, "--read-token", str(tmp_path / "absent")])
+    assert result.exit_code == 2
+    assert "absent cannot be read" in result.output + capfd.readouterr().err

@@ -92,6 +92,17 @@ class TestBeginning:
         [event] = starting(house)
         assert event["detail"].startswith("--listen: tcp:8080 cannot be listened on: ")
 
+    def test_a_port_that_is_none(self):
+        house = House(begin=False)
+
+        def listen_tcp(port, *rest, **others):
+            raise OverflowError("bind(): port must be 0-65535.")
+
+        house.reactor.listenTCP = listen_tcp  # type: ignore[method-assign]
+        [event] = starting(house)
+        assert event["detail"] == "--listen: tcp:8080 cannot be listened on: bind(): port must be 0-65535."
+        assert house.left == [1]
+
     def test_a_fault_of_our_own(self):
         house = House(begin=False)
         object.__setattr__(house.service._parts, "open_store", failing(ZeroDivisionError()))

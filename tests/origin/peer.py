@@ -41,6 +41,8 @@ class Peer:
         """Answers are held back."""
         self.refuse: tuple[int, str] | None = None
         """Every POST is refused like this."""
+        self.needs_secret = False
+        """Nobody may even read, so that HEAD is refused, too."""
         self.takes_handshake = True
         self.says_offset = True
         """It is a Distributor, which says Upload-Offset in every answer."""
@@ -159,7 +161,7 @@ class _Connection(Protocol):
                 self._say(405)
         elif head.method == b"HEAD":
             peer.log.append("HEAD")
-            self._say(200 if peer.stream is not None else 404, head=True)
+            self._say(401 if peer.needs_secret else 200 if peer.stream is not None else 404, head=True)
         else:
             said = head.headers.get(b"content-range")
             assert said is not None

@@ -431,6 +431,15 @@ def test_a_refusal_for_good_ends_the_run(status):
     assert "Give a token" in rig.results[0].detail
 
 
+def test_a_secret_that_is_missing_is_asked_for_where_head_says_no_more_than_401():
+    rig = Rig()
+    rig.peer.needs_secret = True
+    rig.take(1)
+    rig.start()
+    assert isinstance(rig.results[0], Refusal)
+    assert "--publish-token" in rig.results[0].detail
+
+
 @pytest.mark.parametrize("status", [507, 503, 500, 412])
 def test_a_refusal_for_now_is_tried_again(status):
     rig = Rig()

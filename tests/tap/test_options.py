@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 
+from sdp.settings import REQUIRED, flag, setting
 from sdp.tap.options import one_line_on_error, options_for
 from tests.test_settings import Example
 
@@ -54,6 +56,27 @@ def test_help_shows_every_option_with_its_default(capsys):
     shown = " ".join(capsys.readouterr().out.split())
     for word in ("--listen=", "--memory=", "default 64MiB", "--no-audio", "--loop", "--store=", "may be repeated"):
         assert word in shown
+
+
+@attrs.frozen(kw_only=True)
+class Sparse:
+    """Settings of which some have no default that could be shown."""
+
+    to: str = setting(REQUIRED, "Where.")
+    proxy: tuple[str, ...] = setting((), "From where.", repeatable=True)
+    audio: bool = setting(True, "Send no sound.", parse=flag)
+
+
+def test_help_calls_needed_only_what_has_to_be_given(capsys):
+    with pytest.raises(SystemExit):
+        options_for(Sparse)().parseOptions(["--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Where. (TEXT; needed)" in shown
+    assert "From where. (TEXT; default none; may be repeated)" in shown
+    assert "Send no sound. (by default no)" in shown
+    options = options_for(Sparse)()
+    options.parseOptions(["--to", "x"])
+    assert options.settings() == Sparse(to="x")
 
 
 def test_errors_that_are_no_plan_pass():
