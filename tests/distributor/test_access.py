@@ -155,6 +155,11 @@ def test_nobody_behind_a_proxy_can_make_up_being_local(claims):
         (None, "192.0.2.1", (), False),
         (None, "192.0.2.1", (b"Authorization: Bearer hunter2",), False),
         (None, "127.0.0.1", (b"X-Forwarded-For: 127.0.0.1",), False),
+        # Some site's page, in a browser on this machine.
+        (None, "127.0.0.1", (b"Origin: http://elsewhere.example",), False),
+        (None, "::1", (b"Origin: null",), False),
+        (SECRETS, "127.0.0.1", (b"Origin: http://elsewhere.example",), False),
+        (SECRETS, "127.0.0.1", (b"Origin: http://localhost:8080", b"Authorization: Bearer hunter2"), True),
         (SECRETS, "127.0.0.1", (), True),
         (SECRETS, "192.0.2.1", (), False),
         (SECRETS, "192.0.2.1", (b"Authorization: Bearer hunter2",), True),
