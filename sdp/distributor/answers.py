@@ -154,6 +154,12 @@ class Answers:
         """The recording of an ended epoch, or what retention has left of it."""
         first, end = epoch.first_offset, epoch.end
         lines = self._lines(epoch, live=False)
+        if first == end > 0:
+            # An Origin that comes back asks by HEAD where its epoch ended, whether or not anything of it is left.
+            if exchange.request.method != b"HEAD":
+                raise gone(epoch)
+            exchange.start(200, [*lines, (b"First-Offset", b"%d" % first)], 0)
+            return
         if first == 0:
             exchange.start(200, lines, end)
         else:

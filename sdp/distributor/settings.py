@@ -122,7 +122,7 @@ class DistributorSettings:
     max_field_section: int = setting("64KiB", "The longest field section: 431.", parse=size)
     max_fields: int = setting("128", "How many field lines a request may have: 431.", parse=positive)
     max_chunk_extension: int = setting(
-        "16KiB", "How many bytes of chunk extensions a request's content may carry: 400.", parse=size
+        "16KiB", "How many bytes of chunk extensions a request's content may carry: 413.", parse=size
     )
     max_trailer_section: int = setting("8KiB", "The longest trailer section: 431.", parse=size)
     max_record: int = setting(

@@ -157,6 +157,16 @@ class TestPlain:
         assert (answer.status, answer.content, answer.whole) == (200, b"", True)
 
 
+def test_an_epoch_of_which_nothing_is_held_any_more():
+    house = House(memory=1000)
+    peer = house.posted(b"x" * 2000)
+    peer.post(b"/a", b"", b"Content-Range: bytes */2000")
+    assert house.get().status == 410
+    answer = house.get(method=b"HEAD")
+    assert (answer.status, answer[b"upload-offset"], answer[b"first-offset"]) == (200, b"2000", b"2000")
+    assert answer[b"content-length"] == b"0"
+
+
 class TestPossession:
     def test_parts_for_who_has_nothing(self):
         live = Movie(5)
