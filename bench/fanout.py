@@ -25,7 +25,7 @@ from loopback.servers import server_named
 
 PAIR = ("floor", "sdp")
 FORMS = ("floor", "sdp", "sdp-parts", "sdp-store")
-PEERS = ("floor", "sdp", "icecast", "nchan")
+PEERS = ("floor", "sdp", "icecast", "nchan", "twisted.web", "aiohttp")
 KIB = 1024
 Columns = tuple[tuple[str, str, str], ...]
 
@@ -220,7 +220,7 @@ def _remark(row: Row) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--servers", help="of floor, sdp, sdp-parts, sdp-store, sdp-parts-store, icecast, nchan")
+    parser.add_argument("--servers", help="which of those that bench/README.rst lists, joined by commas")
     parser.add_argument("--case", action="append", type=case_of, metavar="CONSUMERS,SIZE,RATE[,STREAMS]")
     parser.add_argument("--seconds", type=float, default=3.0, help="how long each load is measured (3)")
     parser.add_argument("--joins", type=int, metavar="N", help="measure only how N join where 300 are")

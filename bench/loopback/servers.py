@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import importlib.util
 import shutil
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .processes import BENCH, HOST, Process, Unavailable, compiled, free_port, twistd
+from .processes import BENCH, HOST, Process, Unavailable, compiled, environment, free_port, twistd
+from .spreaders import SPREADERS
 
-__all__ = ["Distributor", "FanoutServer", "Floor", "Icecast", "Nchan", "server_named"]
+__all__ = ["Distributor", "FanoutServer", "Floor", "Icecast", "Nchan", "Spreader", "server_named"]
 
 _ICECAST = """<icecast>
  <hostname>localhost</hostname>
@@ -62,6 +65,9 @@ class FanoutServer:
     pub_head: tuple[str, ...] = ("POST /bench/%d HTTP/1.1", "Host: localhost", "Content-Length: %n")
     get_head: tuple[str, ...] = ("GET /bench/%d HTTP/1.1", "Host: localhost")
 
+    environment: Mapping[str, str] | None = None
+    """What the command is started with: None is this process's own."""
+
     def command(self, port: int, directory: Path) -> Sequence[str | Path]:
         """The command that listens on ``port``, with files in ``directory``; Unavailable where it is not here."""
         raise NotImplementedError
@@ -69,7 +75,7 @@ class FanoutServer:
     def start(self, directory: Path) -> tuple[Process, int]:
         """Return the process, which listens, and its port."""
         port = free_port()
-        process = Process(self.command(port, directory), output=directory / "server.log")
+        process = Process(self.command(port, directory), output=directory / "server.log", env=self.environment)
         try:
             process.wait_until_listening(port)
         except BaseException:
@@ -163,12 +169,28 @@ class Nchan(FanoutServer):
         return [program, "-p", directory, "-e", directory / "error.log", "-c", file]
 
 
+class Spreader(FanoutServer):
+    """A handler of a few lines in a framework, see spreaders.py."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.environment = environment(BENCH)
+
+    def command(self, port: int, directory: Path) -> Sequence[str | Path]:
+        if importlib.util.find_spec(self.name) is None:
+            raise Unavailable(f"{self.name} is not installed (pip install {self.name})")
+        return [sys.executable, "-m", "loopback.spreaders", self.name, str(port)]
+
+
 def server_named(name: str, options: Sequence[str]) -> FanoutServer:
     """Return the server for a name; ``options`` are more of the Distributor's. ValueError for another name."""
     peers: dict[str, type[FanoutServer]] = {"floor": Floor, "icecast": Icecast, "nchan": Nchan}
     if name in peers:
         return peers[name]()
+    if name in SPREADERS:
+        return Spreader(name)
     word, *features = name.split("-")
     if word != "sdp" or not {"parts", "store"}.issuperset(features) or len(set(features)) < len(features):
-        raise ValueError(f"{name!r} is none of floor, sdp, sdp-parts, sdp-store, sdp-parts-store, icecast, nchan")
+        known = ["floor", "sdp", "sdp-parts", "sdp-store", "sdp-parts-store", "icecast", "nchan", *SPREADERS]
+        raise ValueError(f"{name!r} is none of {', '.join(known)}")
     return Distributor(store="store" in features, parts="parts" in features, options=options)
