@@ -27,9 +27,13 @@ def main() -> None:
 @main.command()
 @click.argument("url")
 @click.argument("file")
+@click.option("--at", metavar="TIME", help="Begin at this time (2026-07-01T12:00:00Z), or so many seconds before now.")
+@click.option("--from-start", is_flag=True, help="Begin with the first byte that is kept, as without --at.")
 @_read_token
 @_ca_file
-def record(url: str, file: str, read_token: str | None, ca_file: str | None) -> None:
+def record(
+    url: str, file: str, *, at: str | None, from_start: bool, read_token: str | None, ca_file: str | None
+) -> None:
     """Keep a gapless copy of the stream at URL in FILE (- for standard output).
 
     Leaves with 0 once the stream has ended and all of it is there. Stopped before, it goes on where it was the
@@ -37,7 +41,9 @@ def record(url: str, file: str, read_token: str | None, ca_file: str | None) -> 
     """
     from sdp.cli.recording import run_record
 
-    sys.exit(run_record(url, file, read_token=read_token, ca_file=ca_file))
+    if from_start and at is not None:
+        raise click.UsageError("--at and --from-start say two different places to begin at: leave one out.")
+    sys.exit(run_record(url, file, at=at, read_token=read_token, ca_file=ca_file))
 
 
 @main.command()

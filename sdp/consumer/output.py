@@ -20,18 +20,27 @@ from sdp.errors import StorageError
 __all__ = ["FileOutput", "Output", "PipeOutput", "Progress"]
 
 NOTE_VERSION = 1
+HEADED_NOTE_VERSION = 2
+"""Of a copy that begins with bytes from elsewhere: who does not know of them must not go on with it."""
 _WRITE_AT_ONCE = 512
 """How many pieces go into one writev(2): below every system's IOV_MAX."""
 
 
 @attrs.frozen(kw_only=True)
 class Progress:
-    """How far a copy is: of which epoch (its entity tag), from which offset on, up to where."""
+    """How far a copy is: of which epoch (its entity tag), from which offset on, up to where. ``head`` is how many bytes
+    from elsewhere in the epoch it begins with: the initialization segment, where the copy begins later."""
 
     epoch: str | None = None
     first: int = 0
     end: int = 0
     complete: bool = False
+    head: int = 0
+
+    @property
+    def length(self) -> int:
+        """How long the copy is, in bytes."""
+        return self.head + self.end - self.first
 
 
 class Output(Shape):
@@ -40,8 +49,8 @@ class Output(Shape):
     def open(self) -> Progress:
         """Return how far an earlier run came."""
 
-    def begin(self, epoch: str, first: int) -> None:
-        """The copy is of this epoch, and its first byte is the one at offset ``first``."""
+    def begin(self, epoch: str, first: int, head: bytes = b"") -> None:
+        """The copy is of this epoch, and begins with ``head`` and then the byte at offset ``first``."""
 
     def write(self, pieces: Sequence[bytes]) -> None: ...
 
@@ -110,8 +119,12 @@ class FileOutput:
         if note["boot"] != _boot() or not note["boot"]:
             os.ftruncate(self._descriptor, synced)
             length = synced
-        first = note["first"]
-        self._progress = Progress(epoch=note["epoch"], first=first, end=first + length, complete=note["complete"])
+        first, head = note["first"], note.get("head", 0)
+        if length < head:  # not even what it begins with is whole
+            os.ftruncate(self._descriptor, 0)
+            return self._progress
+        end = first + length - head
+        self._progress = Progress(epoch=note["epoch"], first=first, end=end, complete=note["complete"], head=head)
         return self._progress
 
     def _read_note(self) -> dict[str, Any] | None:
@@ -124,20 +137,24 @@ class FileOutput:
         kinds = {"version": int, "epoch": str, "first": int, "synced": int, "boot": str, "complete": bool}
         if not isinstance(note, dict) or any(not isinstance(note.get(key), kind) for key, kind in kinds.items()):
             raise StorageError(f"{self.note_file} cannot be read: remove it and {self.file.name} to begin anew.")
-        if note["version"] != NOTE_VERSION:
+        if note["version"] == HEADED_NOTE_VERSION and not isinstance(note.get("head"), int):
+            raise StorageError(f"{self.note_file} cannot be read: remove it and {self.file.name} to begin anew.")
+        if note["version"] not in (NOTE_VERSION, HEADED_NOTE_VERSION):
             raise StorageError(f"{self.note_file} was written by another version of this program.")
         return note
 
     def _write_note(self) -> None:
         progress = self._progress
         note = {
-            "version": NOTE_VERSION,
+            "version": HEADED_NOTE_VERSION if progress.head else NOTE_VERSION,
             "epoch": progress.epoch,
             "first": progress.first,
-            "synced": progress.end - progress.first,
+            "synced": progress.length,
             "boot": _boot(),
             "complete": progress.complete,
         }
+        if progress.head:
+            note["head"] = progress.head
         new = self.note_file.with_name(self.note_file.name + ".new")
         with new.open("w", encoding="utf-8") as file:
             json.dump(note, file)
@@ -150,9 +167,15 @@ class FileOutput:
         finally:
             os.close(directory)
 
-    def begin(self, epoch: str, first: int) -> None:
-        self._progress = Progress(epoch=epoch, first=first, end=first)
+    def begin(self, epoch: str, first: int, head: bytes = b"") -> None:
+        self._progress = Progress(epoch=epoch, first=first, end=first, head=len(head))
+        if not head:
+            self._guard(self._write_note)
+            return
+        # The note first, or else a kill between would leave a file that nobody knows; it says that nothing is synced.
+        self._progress = attrs.evolve(self._progress, end=first - len(head))
         self._guard(self._write_note)
+        self.write([head])
 
     def write(self, pieces: Sequence[bytes]) -> None:
         self._guard(lambda: _write_all(self._descriptor, pieces))
@@ -196,8 +219,9 @@ class PipeOutput:
     def open(self) -> Progress:
         return Progress()
 
-    def begin(self, epoch: str, first: int) -> None:
-        pass
+    def begin(self, epoch: str, first: int, head: bytes = b"") -> None:
+        if head:
+            self.write([head])
 
     def write(self, pieces: Sequence[bytes]) -> None:
         try:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred
 
 from sdp.consumer.output import Progress
+from sdp.consumer.start import find_start
 from sdp.consumer.writer import Writer
 from sdp.errors import Refusal, SDPError
 from sdp.http1 import Headers, Response
@@ -57,9 +58,10 @@ class _Body:
 
 
 class Recorder:
-    """Copies one epoch of one stream to a writer."""
+    """Copies one epoch of one stream to a writer: from its first byte, or from a time on (``at``, as ``?at=`` takes
+    it)."""
 
-    def __init__(self, address: Address, writer: Writer, attempts: Attempts, tell: Tell) -> None:
+    def __init__(self, address: Address, writer: Writer, attempts: Attempts, tell: Tell, at: str | None = None) -> None:
         self.end = 0
         """The offset up to which bytes have been taken."""
         self.first = 0
@@ -70,6 +72,7 @@ class Recorder:
         self._writer = writer
         self._attempts = attempts
         self._tell = tell
+        self._at = at
         self._by_name = False
         """The epoch is not the stream's current one any more."""
 
@@ -90,6 +93,8 @@ class Recorder:
         self._writer.on_room = client.resume_receiving
         self._writer.on_failure = client.abort
         try:
+            if self.epoch is None and self._at is not None:
+                await self._begin_at(client, self._at)
             while self.end != self.complete_length:
                 await self._get(client)
         except Disconnected:
@@ -101,6 +106,13 @@ class Recorder:
             self._writer.on_failure = lambda error: None
 
     # -- one request -------------------------------------------------------------------------------------------
+
+    async def _begin_at(self, client: ClientProtocol, at: str) -> None:
+        """Find out where the copy begins."""
+        self.epoch, start = await find_start(client, self._address, at)
+        self.first = self.end = start.offset
+        self._writer.begin(self.epoch, start.offset, start.head)
+        self._tell.info("Copying epoch {epoch} from offset {end} on.", epoch=self.epoch, end=self.end)
 
     async def _get(self, client: ClientProtocol) -> None:
         lines = [(b"Range", b"bytes=%d-%d" % (self.end, MAX_LAST))]

@@ -58,7 +58,7 @@ class RecorderService(Service):
         factory = ClientFactory(address, Role.CONSUMER, reactor, limits)
         backoff = Backoff(self._random, first=settings.retry_first, most=settings.retry_most)
         attempts = Attempts(connecting(factory, reactor), reactor, backoff, self.log)
-        self.recorder = Recorder(address, self._writer, attempts, self.log)
+        self.recorder = Recorder(address, self._writer, attempts, self.log, settings.at)
         self._run_call = Deferred.fromCoroutine(self._run(self.recorder))
 
     def _output(self) -> Output:

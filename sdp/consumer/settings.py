@@ -25,6 +25,13 @@ class ConsumerSettings:
         parse=text,
         metavar="FILE|-",
     )
+    at: str | None = setting(
+        "none",
+        "Begin at this time: RFC 3339, such as 2026-07-01T12:00:00Z, or so many seconds before now; none for the first"
+        " byte that is kept.",
+        parse=optional(text),
+        metavar="TIME",
+    )
     read_token: Path | None = setting(
         "none",
         "A file whose first line is the secret, or NAME:SECRET, to read with.",

@@ -44,9 +44,9 @@ class Writer:
     def open(self) -> Deferred[Progress]:
         return self._in_thread(self._output.open)
 
-    def begin(self, epoch: str, first: int) -> None:
+    def begin(self, epoch: str, first: int, head: bytes = b"") -> None:
         """Before anything is written: the thread does one after the other."""
-        self._in_thread(self._output.begin, epoch, first).addErrback(self._failed)
+        self._in_thread(self._output.begin, epoch, first, head).addErrback(self._failed)
 
     def write(self, data: bytes) -> None:
         """Queue bytes. What waits is written by one call."""

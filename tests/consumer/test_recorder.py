@@ -36,9 +36,10 @@ class Memory:
     def open(self) -> Progress:
         return self.progress
 
-    def begin(self, epoch: str, first: int) -> None:
+    def begin(self, epoch: str, first: int, head: bytes = b"") -> None:
         assert not self.data
         self.progress = Progress(epoch=epoch, first=first, end=first)
+        self.data = head
 
     def write(self, pieces: Any) -> None:
         if self.fails:

@@ -11,8 +11,8 @@ import pytest
 from tests.system.client import Part, Peer, boundary_of, content_range
 from tests.system.conftest import Live
 from tests.system.media import CAPTURED, CONTENT_TYPE, Movie, movie
-from tests.system.processes import Distributor, eventually
-from tests.system.programs import finished, first_packet, frames_of, need
+from tests.system.processes import Distributor, Process, eventually
+from tests.system.programs import environment, finished, first_packet, frames_of, need, sdp
 
 pytestmark = pytest.mark.system
 
@@ -134,6 +134,33 @@ def test_a_lossless_consumer_goes_on_where_it_was(start: Start, tmp_path: Path, 
             fields = {**content_range(0, had - 1), "Prefer": prefer}
             peer.ask("GET", f"/{name}", fields)
             assert peer.head()["Content-Range"].startswith(f"bytes {first}-")
+
+
+def test_a_copy_of_what_retention_has_left(
+    start: Start, run: Callable[..., Process], tmp_path: Path, name: str
+) -> None:
+    """The initialization segment outlives the beginning: each form gives it, and a copy begins with it."""
+    film = movie("Kd" * 20, size=50_000)
+    server = start("--retain-bytes", "800000", "--memory", "1KiB", store=tmp_path / "store")
+    publish(server, name, film)
+    eventually(lambda: server.describe(name)["first_offset"] > 0, "the front to go")
+    last = len(film.initialization) - 1
+    first = next(each for each in film.fragments if each.offset == server.describe(name)["first_offset"])
+    assert first.key
+    kept = server.call("GET", f"/{name}", {"Range": f"bytes=0-{last}"})
+    assert (kept.status, kept.body, kept["Content-Range"]) == (206, film.initialization, f"bytes 0-{last}/*")
+    assert server.call("GET", f"/{name}", {"Range": f"bytes=0-{last + 1}"}).status == 410
+    url = f"http://127.0.0.1:{server.port}/{name}"
+    recording = run(*sdp("record", "--at", rfc3339(CAPTURED), url, tmp_path / "copy.mp4"))
+    expected = film.initialization + film.data[first.offset :]
+    eventually(lambda: (tmp_path / "copy.mp4").exists() and (tmp_path / "copy.mp4").stat().st_size == len(expected))
+    recording.kill()
+    assert server.finish(name, len(film.data)).status == 204
+    again = finished(*sdp("record", "--at", "0", url, tmp_path / "copy.mp4"), env=environment())
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "copy.mp4").read_bytes() == expected
+    both = finished(*sdp("record", "--at", "0", "--from-start", url, tmp_path / "x"), env=environment())
+    assert (both.returncode, b"leave one out" in both.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("container", ["mp4", "mpegts"])
