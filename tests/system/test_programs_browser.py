@@ -75,6 +75,18 @@ def test_a_stream_that_no_browser_decodes_is_explained(live: Live, page: Any) ->
     assert "VLC" in page.locator("#message").inner_text()
 
 
+def test_a_recording_that_no_browser_decodes_is_explained(
+    stored: Distributor, name: str, clip: Clip, page: Any
+) -> None:
+    url = f"http://127.0.0.1:{stored.port}/{name}"
+    sent = finished(need("ffmpeg"), "-v", "error", "-i", clip.file, "-c", "copy", "-f", "mpegts", "-method", "PUT", url)
+    assert sent.returncode == 0, sent.stderr
+    page.goto(f"http://127.0.0.1:{stored.port}/-/watch/{name}")
+    page.locator("#message").wait_for(state="visible", timeout=LIMIT)
+    assert "MPEG transport stream" in page.locator("#message").inner_text()
+    assert "cannot be played here" in page.locator("#state").inner_text()
+
+
 def test_a_recording_plays_and_seeks(stored: Distributor, name: str, clip: Clip, page: Any) -> None:
     url = f"http://127.0.0.1:{stored.port}/{name}"
     muxed = ("-f", "mp4", "-movflags", "frag_keyframe+empty_moov+default_base_moof")

@@ -108,7 +108,9 @@ async function playRecording() {
   const epoch = stream?.epoch;
   playFile(epoch ? `${url}?epoch=${encodeURIComponent(epoch)}` : url);
   showState({ state: "ended", words: "ended: this is the recording" });
+  video.addEventListener("error", explainRecording);
   await untilLive(epoch);
+  video.removeEventListener("error", explainRecording);
   showState({ state: "live", words: "live again" });
   const message = document.createElement("button");
   message.type = "button";
@@ -116,6 +118,19 @@ async function playRecording() {
   element("message").replaceChildren(message);
   element("message").hidden = false;
   await new Promise((resolve) => message.addEventListener("click", resolve));
+}
+
+/** The browser has refused the recording: without a word it would be an empty picture. */
+function explainRecording() {
+  setControls("none");
+  showState({ state: "ended", words: "cannot be played here" });
+  const isTransport = stream?.content_type?.toLowerCase() === "video/mp2t";
+  showMessage(
+    isTransport
+      ? "This recording is an MPEG transport stream, which browsers do not play."
+      : "This browser does not play this recording.",
+    true,
+  );
 }
 
 async function playEnd() {
