@@ -10,11 +10,14 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from sdp.distributor.asking import Interval, missing
 
-__all__ = ["PACE", "Backfill"]
+__all__ = ["BUSY_PACE", "PACE", "Backfill"]
 
 PACE = 0.01
 """The pause after each block, in seconds, as long as no live record comes: with blocks of 64 KiB a consumer is given
 some 6 MB a second of what is old, and the reactor's turns stay short however many consumers ask."""
+
+BUSY_PACE = 0.05
+"""How long is waited for the system to have sent what it has taken, in seconds, before it is asked again."""
 
 
 class Backfill:

@@ -10,7 +10,7 @@ from enum import Enum, auto
 
 import attrs
 
-from sdp.distributor.backfill import PACE, Backfill
+from sdp.distributor.backfill import BUSY_PACE, PACE, Backfill
 from sdp.distributor.fanout import Counters, Fanout
 from sdp.distributor.forms import Form
 from sdp.distributor.reading import initialization, next_record
@@ -110,7 +110,8 @@ class Delivery:
         elif self.outflow.paused:
             await self.outflow.drained()
         elif self._backfill:
-            await self._fill(self._backfill)
+            # What the system holds back, because the way is slow, would hold up what is live as well.
+            await (self._backfill.pause(BUSY_PACE) if self.outflow.unsent else self._fill(self._backfill))
         else:
             await self._fanout.stand(self, self.form)
         return True

@@ -199,7 +199,7 @@ class Relay:
                 if ask.tags is not None:
                     raise Refusal(412, "No such epoch", "If-Match names an epoch, and there is none.") from error
             raise
-        if ask.ranges is not None and not epoch.ended:
+        if (ask.ranges is not None or ask.backfill or ask.at is not None) and not epoch.ended:
             await self._refresh(epoch, kept)
         await self._catch_up(epoch, ask)
         return epoch

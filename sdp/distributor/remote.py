@@ -162,7 +162,13 @@ class RemoteRecording:
     # -- reading -----------------------------------------------------------------------------------------------
 
     def read(self, offset: int, length: int) -> Deferred[bytes]:
-        """See :meth:`sdp.interfaces.IRecording.read`: at most to the end of a block."""
+        """See :meth:`sdp.interfaces.IRecording.read`: at most to the end of a block.
+
+        Below ``start`` there is only the initialization segment that outlives its surroundings.
+        """
+        if offset < self.start:
+            end = min(offset + length, self.start)
+            return Deferred.fromCoroutine(self._ask(lambda upstream: upstream.read(self.name, self.epoch, offset, end)))
         number, at = divmod(offset, BLOCK_SIZE)
         block = self._blocks.get(self.epoch, number, at, lambda: self._load(number))
         return block.addCallback(lambda data: data[at : at + length])

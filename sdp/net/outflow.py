@@ -15,6 +15,8 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.internet.tcp import Connection
 from zope.interface import implementer
 
+from sdp.net.unsent import unsent
+
 __all__ = ["PIECE", "Outflow"]
 
 PIECE = 64 * 1024
@@ -173,6 +175,12 @@ class Outflow:
     def _forget(self, waiting: Deferred[None]) -> None:
         if waiting in self._waiting:
             self._waiting.remove(waiting)
+
+    @property
+    def unsent(self) -> int:
+        """How many bytes the system has taken and not sent yet, where it says so, else 0: what is written now has to
+        wait for them."""
+        return unsent(self._transport)
 
     def finish(self) -> None:
         """Nothing more will be written: end this side of the connection once all is sent."""

@@ -19,6 +19,7 @@ class Tap:
         self.rest = b""
         self.paused = False
         self.closed = False
+        self.unsent = 0
         self.sends: list[bytes] = []
         self.broken = False
         self._waiting: list[Deferred] = []

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdp.distributor.backfill import PACE, Backfill
+from sdp.distributor.backfill import BUSY_PACE, PACE, Backfill
 from sdp.distributor.reading import BLOCK
 from sdp.errors import StorageError
 from tests.net.peer import head
@@ -171,6 +171,21 @@ def test_it_waits_until_the_connection_takes_more() -> None:
     stream.steps(20)
     assert len(places(again(reader))) <= before + 1
     delivery.outflow.resumeProducing()
+    stream.steps(8)
+    assert whole(again(reader)) == stream.log
+
+
+def test_what_the_system_holds_back_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = [1]
+    monkeypatch.setattr("sdp.net.outflow.unsent", lambda transport: held[0])
+    stream = Stream(6, size=BLOCK)
+    reader = stream.reader(NOTHING, BACKFILL)
+    for _ in range(20):
+        stream.house.clock.advance(BUSY_PACE)
+    stream.more()
+    assert [start // BLOCK for start, _ in places(again(reader))] == [5, 6]
+    held[0] = 0
+    stream.house.clock.advance(BUSY_PACE)
     stream.steps(8)
     assert whole(again(reader)) == stream.log
 
