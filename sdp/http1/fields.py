@@ -23,7 +23,6 @@ __all__ = [
     "EntityTag",
     "accepts",
     "basic_credentials",
-    "format_entity_tag",
     "parse_authorization",
     "parse_boolean",
     "parse_digits",
@@ -166,14 +165,6 @@ def parse_entity_tags(value: bytes) -> list[EntityTag] | AnyTag:
     if not tags or value[position:].strip(b" \t,"):
         raise ProtocolError('An entity tag is written in double quotes, as in If-Match: "xyzzy"; or * for any.')
     return tags
-
-
-def format_entity_tag(opaque: bytes, *, weak: bool = False) -> bytes:
-    """An ETag's value (RFC 9110 section 8.8.3). Raises ValueError for text that no tag may have."""
-    tag = b'W/"%b"' % opaque if weak else b'"%b"' % opaque
-    if _ENTITY_TAG.fullmatch(tag) is None:
-        raise ValueError(f"{opaque!r} cannot be an entity tag")
-    return tag
 
 
 def accepts(value: bytes | None, media: bytes, wildcard: bool) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from enum import Enum, auto
-from random import Random
 from typing import NamedTuple
 
 from sdp.errors import ProtocolError
@@ -29,7 +28,6 @@ __all__ = [
     "PartsReader",
     "boundary_of",
     "closing",
-    "new_boundary",
     "part_head",
 ]
 
@@ -41,11 +39,6 @@ PART_END = b"\r\n"
 when its content is."""
 
 _BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
-
-
-def new_boundary(random: Random) -> bytes:
-    """A boundary of 128 random bits, made of characters that need no quotes in Content-Type."""
-    return b"%032x" % random.getrandbits(128)
 
 
 def boundary_of(content_type: bytes) -> bytes:

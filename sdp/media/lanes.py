@@ -67,7 +67,7 @@ def lane_for(number: int, stream: Any, first: bytes, spec: SourceSpec, live: boo
         return CopyLane(number, stream, config, convert, bitstream_filter, begun=not live or stream.type != "video")
     if stream.type == "video":
         return VideoLane(number, stream, spec, live)
-    return SoundLane(number, stream, spec)
+    return SoundLane(number, spec)
 
 
 Convert = Callable[[bytes], bytes]
@@ -287,7 +287,7 @@ class SoundLane:
 
     late = False
 
-    def __init__(self, number: int, stream: Any, spec: SourceSpec) -> None:
+    def __init__(self, number: int, spec: SourceSpec) -> None:
         self._encoder = AudioEncoder(spec.audio_codec, number=number, rate=SOUND_RATE, bit_rate=spec.audio_bit_rate)
         self.track = self._encoder.track
         self._held = (bytearray(), bytearray())

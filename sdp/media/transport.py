@@ -14,7 +14,6 @@ from sdp.media.coded import Coded, MediaTrack
 
 __all__ = ["CARRIED", "TransportWriter", "adts_header", "audio_specific_config", "delimited"]
 
-PACKET = 188
 _BODY = 184
 _PMT_PID = 0x1000
 _FIRST_PID = 0x100

@@ -45,7 +45,7 @@ STORE_CLOSE = 3.0
 class OriginParts:
     """What an Origin is put together from, so that each part may be another one."""
 
-    open_source: Callable[[OriginSettings], Any]
+    open_source: Callable[[], Any]
     """Makes the ISource, at once: what takes time, or may raise MediaError, is left to its content_type and start."""
     open_store: Callable[[], Any]
     """Makes the IStore, or None for no disk; may raise StorageError."""
@@ -110,7 +110,7 @@ class OriginService(Service):
         self._store = self._parts.open_store()
         if self._store is not None:
             await self._store.recover()
-        self._source = self._parts.open_source(settings)
+        self._source = self._parts.open_source()
         shown = without_secret(settings.source)
         patience = self._reactor.callLater(OPENING_TOLD_AFTER, self.log.info, "Opening {source}.", source=shown)
         self._parts.pool.start()

@@ -250,7 +250,7 @@ def _after_power_loss(index: Index, there: int, first: int) -> _Held:
     return _Held(0, first, None)
 
 
-def _without_records_past(index: Index, at: int, checkpoint: Entry) -> _Held | None:
+def _without_records_past(index: Index, checkpoint: Entry) -> _Held | None:
     """While the sync went on that a CHECKPOINT speaks of, records past its offset may have come before it: they and
     what follows them are cut off. None where there are none."""
     ordinal = checkpoint.links.record
@@ -264,7 +264,7 @@ def _without_records_past(index: Index, at: int, checkpoint: Entry) -> _Held | N
 
 def _with_records_that_follow(index: Index, at: int, checkpoint: Entry) -> _Held:
     """A record may become known late, after bytes that lie past its beginning were synced: keep such ones."""
-    cut = _without_records_past(index, at, checkpoint)
+    cut = _without_records_past(index, checkpoint)
     if cut is not None:
         return cut
     held = _Held(at + 1, checkpoint.offset, checkpoint)

@@ -49,7 +49,7 @@ def makeService(options: SettingsOptions[OriginSettings], reactor: Any = None) -
         from twisted.internet import reactor  # noqa: TID251  (a process begins here)
     settings = options.settings()
 
-    def open_source(settings: OriginSettings) -> Any:
+    def open_source() -> Any:
         from sdp.media import open_source
 
         return open_source(spec)

@@ -12,7 +12,6 @@ from sdp.http1.fields import (
     ANY,
     accepts,
     basic_credentials,
-    format_entity_tag,
     parse_authorization,
     parse_boolean,
     parse_digits,
@@ -128,14 +127,6 @@ PREFERENCES = [
 @pytest.mark.parametrize(("values", "meaning"), PREFERENCES)
 def test_preferences(values, meaning):
     assert parse_prefer(values) == meaning
-
-
-def test_entity_tags_are_written_as_they_are_read():
-    assert format_entity_tag(b"a,b") == b'"a,b"'
-    assert parse_entity_tags(format_entity_tag(b"x", weak=True)) == [(True, b"x")]
-    for opaque in (b'a"', b"a b", b"a\n", b'a","b'):
-        with pytest.raises(ValueError, match="entity tag"):
-            format_entity_tag(opaque)
 
 
 MULTIPART = b"multipart/byteranges"

@@ -138,7 +138,7 @@ class House:
         self._stopping: list[Any] | None = None
         clock = self.distributor.reactor
         parts = OriginParts(
-            open_source=lambda settings: self.source,
+            open_source=lambda: self.source,
             open_store=self._open_store,
             now=lambda: int(clock.seconds() * 1e6),
             random=Random(1),
