@@ -7,6 +7,7 @@ import sys
 from random import SystemRandom
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -23,6 +24,9 @@ __all__ = ["StreamsView", "bytes_text", "run_status", "table"]
 
 INTERVAL = 1.0
 """How often --watch looks, in seconds."""
+
+UNCUT = 400
+"""Columns of a table that no terminal shows: a name of 255 characters, and the rest."""
 
 
 class StreamsView:
@@ -83,18 +87,20 @@ def lag_text(consumers: list[dict[str, Any]]) -> str:
 
 def table(streams: list[dict[str, Any]], title: str) -> Table:
     """The streams, one a row."""
-    result = Table(title=title, title_justify="left")
-    for name in ("stream", "state", "format"):
-        result.add_column(name)
+    # Narrow, so that a usual row fits a terminal of 80 columns. Where it does not, it folds: nothing is cut.
+    result = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    result.add_column("stream", overflow="fold", min_width=8)
+    for name in ("state", "format"):
+        result.add_column(name, overflow="fold")
     for name in ("bit rate", "held", "on disk", "readers", "most lag"):
-        result.add_column(name, justify="right")
+        result.add_column(name, justify="right", overflow="fold")
     for each in streams:
         durable = each.get("durable_offset")
         consumers = each.get("consumers") or []
         result.add_row(
             each["name"],
             each["state"],
-            (each.get("content_type") or "?").removeprefix("video/"),
+            (each.get("content_type") or "?").removeprefix("video/").removeprefix("application/"),
             bits_text(each.get("bit_rate") or 0),
             bytes_text(each["end_offset"] - each["first_offset"]),
             "-" if durable is None else bytes_text(durable),
@@ -118,7 +124,9 @@ async def _once(address: Address, reactor: Any) -> int:
     view = StreamsView(address, reactor)
     try:
         streams = await view.get()
-        Console().print(table(streams, str(address)) if streams else f"{address} has no streams yet.")
+        # Into a pipe or a file nothing is folded, whatever width rich takes those to have.
+        console = Console(width=None if sys.stdout.isatty() else UNCUT)
+        console.print(table(streams, str(address)) if streams else f"{address} has no streams yet.")
     finally:
         view.close()
     return 0

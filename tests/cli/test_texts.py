@@ -53,6 +53,16 @@ def test_the_table_of_streams():
         assert word in shown
 
 
+@pytest.mark.parametrize("width", [80, 120])
+def test_nothing_in_the_table_is_cut(width):
+    console = Console(width=width, record=True, file=open("/dev/null", "w"))  # noqa: SIM115  (closed with the console)
+    with console.file:
+        console.print(table([{**STREAM, "name": "q" * 100, "content_type": "application/octet-stream"}], "title"))
+    shown = console.export_text()
+    assert shown.count("q") == 100
+    assert "…" not in shown
+
+
 def test_where_to_look():
     shown = dict(addresses("http://127.0.0.1:8080"))
     assert shown["browser"] == "http://127.0.0.1:8080/-/watch/demo"
