@@ -13,6 +13,7 @@ from urllib.parse import quote
 import attrs
 
 from sdp.errors import Refusal
+from sdp.http1.ranges import parse_content_range
 from sdp.net.address import Address
 from sdp.net.asking import Answer
 from sdp.net.attempts import TryAgain
@@ -41,19 +42,15 @@ async def find_start(client: ClientProtocol, address: Address, at: str) -> tuple
     if not points:
         raise TryAgain("The stream has nothing yet that can be decoded.")
     offset, tag = points[0], f'"{epoch}"'
-    within = b"epoch=" + quote(epoch).encode("ascii")
-    _, before = await _index(client, path, b"newest=initialization&before=%d&%b" % (offset, within))
-    if not before:
+    query = b"before=%d&epoch=%b" % (offset, quote(epoch).encode("ascii"))
+    answer = await client.fetch(b"GET", b"/-/initialization" + path + b"?" + query)
+    if answer.status == 204:
         return tag, Start(offset)
-    begins = before[0]
-    _, following = await _index(client, path, b"first=%d&last=%d&limit=2&%b" % (begins, offset, within))
-    end = next((each for each in following if each > begins), offset)
-    if end >= offset:
-        return tag, Start(begins)
-    lines = [(b"Range", b"bytes=%d-%d" % (begins, end - 1))]
-    answer = await client.fetch(b"GET", path + b"?" + within, lines)
-    if answer.status != 206 or len(answer.content) != end - begins:
+    said = parse_content_range(answer.headers.get(b"content-range") or b"") if answer.status == 206 else None
+    if said is None or said.first is None:
         raise TryAgain(f"The initialization segment cannot be had: {_said(answer)}.")
+    if said.first + len(answer.content) >= offset:
+        return tag, Start(said.first)
     return tag, Start(offset, answer.content)
 
 

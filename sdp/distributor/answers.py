@@ -20,7 +20,7 @@ from sdp.distributor.timeshift import point_at
 from sdp.errors import Refusal
 from sdp.http1.fields import parse_entity_tags
 from sdp.http1.multipart import PART_END, closing, part_head
-from sdp.http1.ranges import MAX_LAST, RangeSpec, format_content_range, resolve
+from sdp.http1.ranges import MAX_LAST, format_content_range, resolve
 from sdp.net.exchange import Answer, Exchange, Framing
 from sdp.stream.catalog import Epoch
 from sdp.stream.record import Record
@@ -324,12 +324,6 @@ class Answers:
         assert ask.ranges is not None
         end, complete = epoch.end, epoch.end if epoch.ended else None
         first = epoch.first_offset
-        kept = await self._kept_below(epoch, ask.ranges, first)
-        if kept is not None:
-            start, data = kept
-            line = (b"Content-Range", format_content_range(start, start + len(data) - 1, complete))
-            exchange.respond(206, [*self._lines(epoch, live=not epoch.ended), line], data)
-            return
         if any(spec.first is not None and spec.first < first for spec in ask.ranges):
             raise gone(epoch)
         only = ask.ranges[0] if len(ask.ranges) == 1 else None
@@ -350,16 +344,6 @@ class Answers:
             await self._interval(exchange, epoch, lines, *intervals[0], complete)
             return
         await self._ranges(exchange, epoch, intervals, complete)
-
-    async def _kept_below(self, epoch: Epoch, ranges: list[RangeSpec], first: int) -> tuple[int, bytes] | None:
-        """What a single range gives of the initialization segment that outlives its surroundings, below ``first``."""
-        only = ranges[0]
-        if len(ranges) > 1 or only.first is None or only.last is None or not only.first <= only.last < first:
-            return None
-        before = await initialization(epoch, first)
-        if before is None or not before[0].offset <= only.first <= only.last < before[0].offset + len(before[1]):
-            return None
-        return only.first, before[1][only.first - before[0].offset : only.last + 1 - before[0].offset]
 
     async def _open_range(self, exchange: Exchange, epoch: Epoch, ask: Ask, start: int) -> None:
         """RFC 8673: the end is echoed, and the answer stays open until the epoch ends."""

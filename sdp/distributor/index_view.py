@@ -17,7 +17,7 @@ from sdp.http1.ranges import MAX_LAST
 from sdp.stream.catalog import Epoch
 from sdp.stream.record import Flag, Record
 
-__all__ = ["MOST_RECORDS", "index_of", "parse_index", "record_from_json", "record_to_json"]
+__all__ = ["MOST_RECORDS", "index_of", "number", "parse_index", "record_from_json", "record_to_json"]
 
 MOST_RECORDS = 1000
 """The most records of one answer."""
@@ -28,7 +28,8 @@ _FLAGS = {
 }
 
 
-def _number(query: Mapping[str, str], name: str, default: int) -> int:
+def number(query: Mapping[str, str], name: str, default: int) -> int:
+    """Return a query's number, or ``default`` where it names none. ProtocolError where it is no number."""
     return parse_digits(query[name].encode("latin-1", "replace"), MAX_LAST) if name in query else default
 
 
@@ -40,17 +41,17 @@ async def index_of(epoch: Epoch, query: Mapping[str, str], now: int) -> dict[str
     """
     if "at" in query:
         time = parse_time(query["at"], now)
-        found = await point_at(epoch, time, _number(query, "before", epoch.end))
+        found = await point_at(epoch, time, number(query, "before", epoch.end))
         records = [] if found is None else [found]
     elif "newest" in query:
         flag = _FLAGS.get(query["newest"])
         if flag is None:
             raise ProtocolError(f"newest names one of {', '.join(_FLAGS)}.")
-        found = await _last(epoch, _number(query, "before", epoch.end), flag)
+        found = await _last(epoch, number(query, "before", epoch.end), flag)
         records = [] if found is None else [found]
     else:
-        limit = min(_number(query, "limit", MOST_RECORDS), MOST_RECORDS)
-        first, last = _number(query, "first", 0), _number(query, "last", epoch.end - 1)
+        limit = min(number(query, "limit", MOST_RECORDS), MOST_RECORDS)
+        first, last = number(query, "first", 0), number(query, "last", epoch.end - 1)
         records = await _between(epoch, first, last + 1, limit)
     return {
         "name": epoch.name,

@@ -167,11 +167,16 @@ class RemoteRecording:
         Below ``start`` there is only the initialization segment that outlives its surroundings.
         """
         if offset < self.start:
-            end = min(offset + length, self.start)
-            return Deferred.fromCoroutine(self._ask(lambda upstream: upstream.read(self.name, self.epoch, offset, end)))
+            return Deferred.fromCoroutine(self._read_below(offset, length))
         number, at = divmod(offset, BLOCK_SIZE)
         block = self._blocks.get(self.epoch, number, at, lambda: self._load(number))
         return block.addCallback(lambda data: data[at : at + length])
+
+    async def _read_below(self, offset: int, length: int) -> bytes:
+        first, data = await self._ask(lambda upstream: upstream.initialization(self.name, self.epoch, self.start))
+        if not first <= offset < first + len(data):
+            raise StorageError("These bytes are kept no longer.", status=410, title="Gone")
+        return bytes(data[offset - first : offset - first + length])
 
     async def _load(self, number: int) -> bytes:
         start = number * BLOCK_SIZE

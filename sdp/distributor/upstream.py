@@ -244,6 +244,16 @@ class Upstream:
         found = await self._index(name, epoch, b"at=%b&before=%d" % (format_time(time).encode("ascii"), before))
         return found[0] if found else None
 
+    async def initialization(self, name: str, epoch: str, before: int) -> tuple[int, bytes]:
+        """The last initialization segment that begins at or before an offset, and its own offset. StorageError."""
+        query = b"before=%d&epoch=%b" % (before, epoch.encode("latin-1"))
+        answer = await self.fetch(b"GET", self.target(name, query, b"/-/initialization/"), self.lines())
+        said = parse_content_range(answer.headers.get(b"content-range") or b"")
+        if answer.status != 206 or said.first is None:
+            why = sentence(answer.status, answer.content)
+            raise StorageError(f"The upstream does not give the initialization segment: {why}.", status=502)
+        return said.first, answer.content
+
     async def _index(self, name: str, epoch: str, query: bytes) -> list[Record]:
         query += b"&epoch=" + epoch.encode("latin-1")
         answer = await self.fetch(b"GET", self.target(name, query, b"/-/records/"), self.lines())

@@ -11,11 +11,13 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from sdp.distributor.digest import Digests
-from sdp.distributor.index_view import index_of
+from sdp.distributor.index_view import index_of, number
 from sdp.distributor.names import Target, stream_name
+from sdp.distributor.reading import initialization
 from sdp.distributor.relay import Relay
 from sdp.distributor.streams import Live, Streams, no_stream
 from sdp.errors import Refusal
+from sdp.http1.ranges import format_content_range
 from sdp.net.exchange import Exchange
 from sdp.net.server import ServerChannelFactory
 from sdp.stream.catalog import Epoch
@@ -82,6 +84,7 @@ class Views:
             b"/-/streams/": self._one,
             b"/-/digest/": self._digest,
             b"/-/records/": self._records,
+            b"/-/initialization/": self._initialization,
             b"/-/watch/": self._watch,
             b"/-/assets/": self._asset,
         }
@@ -122,6 +125,19 @@ class Views:
     async def _records(self, exchange: Exchange, target: Target, cors: Lines) -> None:
         epoch = await self._epoch(exchange, target, b"/-/records")
         _json(exchange, await index_of(epoch, target.query, self._streams.now()), cors)
+
+    async def _initialization(self, exchange: Exchange, target: Target, cors: Lines) -> None:
+        """What is decoded with from an offset on: kept, where retention has left what comes after."""
+        epoch = await self._epoch(exchange, target, b"/-/initialization")
+        found = await initialization(epoch, number(target.query, "before", epoch.end))
+        lines = [*cors, *self._streams.stream_lines(epoch), (b"Cache-Control", b"no-store")]
+        if found is None:
+            exchange.respond(204, lines)
+            return
+        record, data = found
+        content_range = format_content_range(record.offset, record.offset + len(data) - 1, None)
+        content_type = epoch.content_type.encode("latin-1")
+        exchange.respond(206, [*lines, (b"Content-Type", content_type), (b"Content-Range", content_range)], data)
 
     async def _epoch(self, exchange: Exchange, target: Target, prefix: bytes) -> Epoch:
         """The epoch that a view is about; a relay fetches it, as it would for a GET. Refusal 404."""

@@ -148,9 +148,11 @@ def test_a_copy_of_what_retention_has_left(
     last = len(film.initialization) - 1
     first = next(each for each in film.fragments if each.offset == server.describe(name)["first_offset"])
     assert first.key
-    kept = server.call("GET", f"/{name}", {"Range": f"bytes=0-{last}"})
+    kept = server.call("GET", f"/-/initialization/{name}?before={first.offset}")
     assert (kept.status, kept.body, kept["Content-Range"]) == (206, film.initialization, f"bytes 0-{last}/*")
-    assert server.call("GET", f"/{name}", {"Range": f"bytes=0-{last + 1}"}).status == 410
+    assert server.call("GET", f"/-/initialization/{name}?before=x").status == 400
+    assert server.call("GET", f"/-/initialization/{name}?epoch=x").status == 404
+    assert server.call("GET", f"/{name}", {"Range": f"bytes=0-{last}"}).status == 410
     url = f"http://127.0.0.1:{server.port}/{name}"
     recording = run(*sdp("record", "--at", rfc3339(CAPTURED), url, tmp_path / "copy.mp4"))
     expected = film.initialization + film.data[first.offset :]
