@@ -99,6 +99,8 @@ class Inflow:
         self._memory = memory
         self._passed = tuple(passed)
         self._waiting: list[Deferred[SDPError | None]] = []
+        self._fault: SDPError | None = None
+        """Why there is nothing to give out, as the last round has found it; None while one is under way."""
         self._wanted_until = 0.0
         self._told: Told | None = None
         self._achieved = False
@@ -115,7 +117,9 @@ class Inflow:
         deadline = self._clock.seconds() + wait
         self._wanted_until = max(self._wanted_until, deadline)
         while self.phase is Phase.SEEKING:
-            fault = await self._next_settlement(deadline)
+            fault = self._fault if self._clock.seconds() >= deadline else None
+            if fault is None:
+                fault = await self._next_settlement(deadline)
             if fault is None or self._worth_waiting(fault, deadline):
                 continue
             if self.epoch is not None and fault.status != 404:
@@ -153,6 +157,7 @@ class Inflow:
         return had
 
     def _settle(self, fault: SDPError | None) -> None:
+        self._fault = fault
         waiting, self._waiting = self._waiting, []
         for each in waiting:
             each.callback(fault)
@@ -164,8 +169,10 @@ class Inflow:
         cancelling it."""
         if self.phase is Phase.ENDED:
             self.phase = Phase.SEEKING
+        self._fault = None
         await deferLater(self._clock, 0)  # whoever starts this comes to wait for it first
         while True:
+            self._fault = None
             fault = await self._round()
             if fault is None:
                 self.phase = Phase.ENDED

@@ -18,7 +18,7 @@ from sdp.distributor.upstream import ANSWER_TIMEOUT
 from sdp.errors import ConfigurationError
 from sdp.net.client import Disconnected
 from sdp.settings import load
-from tests.distributor.network import Network, Node, Viewer
+from tests.distributor.network import Network, Node, Viewer, outcome
 from tests.system.media import movie
 
 MP4 = "Content-Type: video/mp4"
@@ -39,6 +39,26 @@ def chain(levels: int = 3, **options: str) -> tuple[Network, list[Node]]:
     nodes = [Node(network, "/0", **options)]
     nodes += [Node(network, f"/{number}", f"/{number - 1}", **options) for number in range(1, levels)]
     return network, nodes
+
+
+def test_requests_in_one_packet_are_all_answered() -> None:
+    """Each comes to be asked while the one before it is told that there is no such stream."""
+    network, nodes = chain(2)
+    client = nodes[1].client()
+    answers = [outcome(client.fetch(b"GET", b"/none")) for _ in range(3)]
+    network.settle(10)
+    assert [[answer.status for answer in each] for each in answers] == [[404]] * 3
+
+
+def test_who_does_not_wait_is_answered_while_another_one_waits() -> None:
+    network, nodes = chain(2)
+    waiting = nodes[1].ask("GET", "/none", "Prefer: wait=50")
+    assert nodes[1].get("/none").status == 404
+    assert waiting == []
+    nodes[0].post("0-3/*", b"abcd", TEXT, name="none")
+    network.settle(1)
+    assert waiting == []  # it is live, and so is the answer
+    assert nodes[1].get("/none", "Range: bytes=0-3").content == b"abcd"
 
 
 class TestChain:
