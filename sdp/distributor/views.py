@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import suppress
 from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -16,7 +17,7 @@ from sdp.distributor.names import Target, stream_name
 from sdp.distributor.reading import initialization
 from sdp.distributor.relay import Relay
 from sdp.distributor.streams import Live, Streams, no_stream
-from sdp.errors import Refusal
+from sdp.errors import Refusal, StorageError
 from sdp.http1.ranges import format_content_range
 from sdp.net.exchange import Exchange
 from sdp.net.server import ServerChannelFactory
@@ -236,9 +237,10 @@ class _Metrics(Collector):
                 trimmed.add_metric([limit], size)
             yield trimmed
             yield _counter("sdp_store_failures", "Recordings that the disk stopped.", streams.store.failures)
-            yield GaugeMetricFamily(
-                "sdp_store_free_bytes", "Free space where the store is.", streams.store.free_bytes()
-            )
+            # A disk that does not even say what is left must not take along the metrics that tell of its failure.
+            with suppress(StorageError):
+                free = streams.store.free_bytes()
+                yield GaugeMetricFamily("sdp_store_free_bytes", "Free space where the store is.", free)
 
     def _of_streams(self) -> Iterator[Metric]:
         end = GaugeMetricFamily("sdp_stream_end_offset_bytes", "The end of each stream's log.", labels=["stream"])

@@ -83,6 +83,8 @@ class ServerChannel(Protocol):
         self.peer = getattr(transport.getPeer(), "host", "").removeprefix("::ffff:")
         if hasattr(transport, "setTcpNoDelay"):
             transport.setTcpNoDelay(True)
+            # Of a peer that waits for a stream which is silent, nothing else would tell that it is gone.
+            transport.setTcpKeepAlive(True)
         self.outflow = Outflow(transport, self.factory.sweep.now)
         self.factory.sweep.add(self)
         self._arm(self.limits.head_timeout)

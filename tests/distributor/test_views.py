@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from sdp.errors import StorageError
+
 from .disk import Disk
 from .house import CHUNKED, START, House, chunk, content_range, post_head
 from .test_ingest import OPEN
@@ -137,6 +139,16 @@ def test_health():
     house = House()
     house.posted(b"hello")
     assert json.loads(house.get(target=b"/-/health").content) == {"status": "ok", "streams": 1}
+
+
+def test_metrics_of_a_disk_that_says_nothing_more():
+    class Gone(Disk):
+        def free_bytes(self):
+            raise StorageError("It is no longer mounted.")
+
+    found = metrics(House(Gone()))
+    assert found["sdp_store_bytes_written_total"] == "7.0"
+    assert "sdp_store_free_bytes" not in found
 
 
 def test_metrics():

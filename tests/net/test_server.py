@@ -642,7 +642,7 @@ class TestDraining:
         assert first.closing
 
 
-def test_a_transport_with_that_option_sends_small_answers_at_once():
+def test_a_socket_sends_small_answers_at_once_and_tells_of_a_peer_that_is_gone():
     class Socketlike:
         def __init__(self, wire):
             self.wire = wire
@@ -652,14 +652,17 @@ def test_a_transport_with_that_option_sends_small_answers_at_once():
             return getattr(self.wire, name)
 
         def setTcpNoDelay(self, enabled):
-            self.options.append(enabled)
+            self.options.append(("no delay", enabled))
+
+        def setTcpKeepAlive(self, enabled):
+            self.options.append(("keep alive", enabled))
 
     server = Server(Script())
     channel: ServerChannel = server.factory.buildProtocol(None)
     transport: Any = Socketlike(server.connect().wire)
     transport.wire.unregisterProducer()
     channel.makeConnection(transport)
-    assert transport.options == [True]
+    assert transport.options == [("no delay", True), ("keep alive", True)]
 
 
 def test_over_tls_it_is_said_what_is_spoken():
