@@ -92,7 +92,8 @@ def test_where_nothing_can_be_decoded_yet_it_waits(tmp_path: Path) -> None:
     distributor.post(f"0-{len(film.initialization) - 1}/*", film.initialization, Content_Type="video/mp4")
     distributor.settle(5)
     assert (copy.results, file.read_bytes()) == ([], b"")
-    distributor.post(f"{len(film.initialization)}-{len(film.data) - 1}/{len(film.data)}", film.data[len(film.initialization) :])
+    begin, length = len(film.initialization), len(film.data)
+    distributor.post(f"{begin}-{length - 1}/{length}", film.data[begin:])
     distributor.settle(60)
     assert (copy.results, file.read_bytes()) == ([None], film.data)
 
