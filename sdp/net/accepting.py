@@ -12,7 +12,7 @@ from twisted.internet.tcp import Port
 
 __all__ = ["ACCEPTED_A_TURN", "accept_few"]
 
-ACCEPTED_A_TURN = 4
+ACCEPTED_A_TURN = 2
 """Connections that a port accepts in one turn of the reactor."""
 
 
