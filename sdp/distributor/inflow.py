@@ -167,6 +167,13 @@ class Inflow:
     async def run(self) -> None:
         """Receive until the epoch has ended, or there is no such stream and nobody waits for one. It is stopped by
         cancelling it."""
+        try:
+            await self._run()
+        finally:  # whoever waits is told, also where the stream was removed meanwhile
+            if self._waiting:
+                self._settle(Refusal(404, "No such stream", f"There is no stream {self.name} any more."))
+
+    async def _run(self) -> None:
         if self.phase is Phase.ENDED:
             self.phase = Phase.SEEKING
         self._fault = None

@@ -50,6 +50,20 @@ def test_requests_in_one_packet_are_all_answered() -> None:
     assert [[answer.status for answer in each] for each in answers] == [[404]] * 3
 
 
+def test_who_asks_while_the_stream_is_removed_is_answered() -> None:
+    network, nodes = chain(2)
+    nodes[0].post("0-3/*", b"abcd", TEXT)
+    nodes[0].post("*/4")
+    answer = outcome(nodes[1].client().fetch(b"GET", b"/a"))
+    for pump, *_ in network.wires:
+        pump.pump()
+    relay = nodes[1].factory.site._relay
+    [kept] = relay._kept.values()
+    relay._removed("a", kept)  # as the answer to a DELETE has it, which has come in this moment
+    network.settle(5)
+    assert [each.status for each in answer] == [404]
+
+
 def test_who_does_not_wait_is_answered_while_another_one_waits() -> None:
     network, nodes = chain(2)
     waiting = nodes[1].ask("GET", "/none", "Prefer: wait=50")
