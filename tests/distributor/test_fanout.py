@@ -237,9 +237,10 @@ class Crowded:
     """An edge with more consumers than one turn serves."""
 
     def __init__(self, count, room=None, window=1 << 24):
-        self.reactor: Any = Turns()
+        self.reactor = Turns()
+        clock: Any = self.reactor  # of a clock's methods it has the one that is called
         self.epoch = marked(b"K1", window=window)
-        self.fanout = Fanout(self.epoch, Counters(), self.reactor)
+        self.fanout = Fanout(self.epoch, Counters(), clock)
         self.consumers = [Consumer(2, room) for _ in range(count)]
         self.standing = [self.fanout.stand(consumer, RAW) for consumer in self.consumers]
         self.left = [fired(each) for each in self.standing]
