@@ -84,6 +84,8 @@ class Inflow:
         blocks: Blocks,
         memory: int,
         passed: Iterable[str] = (),
+        *,
+        hop: bool = True,
     ) -> None:
         self.name = name
         self.phase = Phase.SEEKING
@@ -98,6 +100,7 @@ class Inflow:
         self._blocks = blocks
         self._memory = memory
         self._passed = tuple(passed)
+        self._hop = hop
         self._waiting: list[Deferred[SDPError | None]] = []
         self._fault: SDPError | None = None
         """Why there is nothing to give out, as the last round has found it; None while one is under way."""
@@ -338,6 +341,10 @@ class Inflow:
                     if whole and error.status in (404, 410):
                         return  # the answer ended as an epoch does, and then the stream was removed
                     raise
+                except _Changed:
+                    if whole and await self._gone(upstream):
+                        return
+                    raise
                 whole = True
                 if epoch.end == before:
                     raise Disconnected("The upstream's answer ended without a byte.")
@@ -347,6 +354,14 @@ class Inflow:
             client.close()
             if client.unanswered:
                 client.abort()
+
+    async def _gone(self, upstream: Upstream) -> bool:
+        """Whether there is no such stream any longer: to If-Match that is the same as another epoch."""
+        try:
+            await upstream.look(self.name, self._passed)
+        except Refusal as error:
+            return error.status in (404, 410)
+        return False
 
     async def _watch(self, client: ClientProtocol, upstream: Upstream, epoch: Epoch) -> None:
         """Ask an upstream that has been silent whether it is still there: it may have been cut off without a word, or
@@ -443,7 +458,11 @@ class Inflow:
             flags |= Flag.RANDOM_ACCESS
         self._in_initialization = piece.initialization
         framer: Any = epoch.framer
-        hops = (*piece.hop_times, piece.received_time)
+        hops = piece.hop_times
+        if self._hop:
+            hops = (*hops, piece.received_time)
+        else:
+            now = piece.received_time
         framer.tell(Record(epoch.end, flags, piece.capture_time, now, hops))
 
     def _joined(self, epoch: Epoch) -> bool:

@@ -57,7 +57,11 @@ class _Kept:
 
 
 class Relay:
-    """What a Distributor does about streams that are its upstreams'."""
+    """What a Distributor does about streams that are its upstreams'.
+
+    ``hop`` is False where the upstream is another process of this very Distributor: then neither Via nor the times of
+    receipt tell of the way between them.
+    """
 
     log = Logger(namespace="sdp.distributor.relay")
 
@@ -69,6 +73,8 @@ class Relay:
         new_backoff: Callable[[], Backoff],
         pseudonym: str,
         linger: float,
+        *,
+        hop: bool = True,
     ) -> None:
         self.upstreams = upstreams
         self.pseudonym = pseudonym
@@ -77,6 +83,7 @@ class Relay:
         self._clock = clock
         self._new_backoff = new_backoff
         self._linger = linger
+        self._hop = hop
         self._blocks = Blocks()
         self._uplinks = Uplinks(upstreams)
         self._kept: dict[str, _Kept] = {}
@@ -156,6 +163,7 @@ class Relay:
                 self._blocks,
                 settings.memory,
                 passed,
+                hop=self._hop,
             )
             kept = self._kept[name] = _Kept(inflow)
         if kept.running is None:
@@ -270,7 +278,7 @@ class Relay:
     def moved(self, epoch: Epoch, upstream: Upstream, path: tuple[str, ...]) -> None:
         live = self._streams.live(epoch)
         self.failovers += live.upstream != str(upstream)
-        if live.via == format_via([*path, self.pseudonym]):
+        if live.via == self._way(path):
             live.upstream = str(upstream)
             return
         self._say(epoch, upstream, path)
@@ -283,7 +291,12 @@ class Relay:
     def _say(self, epoch: Epoch, upstream: Upstream, path: tuple[str, ...]) -> None:
         live = self._streams.live(epoch)
         live.upstream = str(upstream)
-        live.via = format_via([*path, self.pseudonym])
+        live.via = self._way(path)
+
+    def _way(self, path: tuple[str, ...]) -> bytes | None:
+        """The Via field's value; a process of the same Distributor is no hop of its own."""
+        passed = [*path, self.pseudonym] if self._hop else list(path)
+        return format_via(passed) if passed else None
 
     def cut(self, epoch: Epoch) -> None:
         for delivery in tuple(self._streams.live(epoch).deliveries):

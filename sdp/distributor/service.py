@@ -9,10 +9,10 @@ from typing import Any
 
 import attrs
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, gatherResults, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
@@ -20,6 +20,7 @@ from sdp.distributor.access import Access, Secrets, is_loopback
 from sdp.distributor.answers import Answers
 from sdp.distributor.digest import Digests
 from sdp.distributor.relay import PSEUDONYM, Relay
+from sdp.distributor.reports import Colleagues
 from sdp.distributor.settings import DistributorSettings
 from sdp.distributor.site import DistributorSite, cors_lines
 from sdp.distributor.streams import Streams
@@ -29,12 +30,13 @@ from sdp.errors import ConfigurationError, SDPError
 from sdp.http1 import Limits
 from sdp.net.accepting import accept_few
 from sdp.net.backoff import Backoff
+from sdp.net.exchange import Site
 from sdp.net.limits import ServerLimits
 from sdp.net.server import ServerChannelFactory
 from sdp.net.sweep import Sweep
 from sdp.web import Pages
 
-__all__ = ["DistributorParts", "DistributorService", "server_limits"]
+__all__ = ["DistributorParts", "DistributorService", "listen_on", "server_limits", "with_backlog"]
 
 BACKLOG = 4096
 """Connections that the kernel may hold for us before we accept them: a thousand may join at once."""
@@ -70,6 +72,18 @@ def with_backlog(endpoint: str) -> str:
     return (
         f"{endpoint}:backlog={BACKLOG}" if kind in ("tcp", "tcp6", "ssl") and ":backlog=" not in endpoint else endpoint
     )
+
+
+async def listen_on(description: str, endpoint: IStreamServerEndpoint, factory: IProtocolFactory) -> IListeningPort:
+    """Listen on an endpoint, of which ``description`` is the text. ConfigurationError where that cannot be."""
+    try:
+        port: IListeningPort = await endpoint.listen(factory)
+    except CannotListenError as error:
+        reason = getattr(error.socketError, "strerror", None) or str(error.socketError)
+        raise ConfigurationError(f"--listen: {description} cannot be listened on: {reason}.") from error
+    except (OSError, ValueError, OverflowError) as error:  # the last of a port that is no port
+        raise ConfigurationError(f"--listen: {description} cannot be listened on: {str(error).rstrip('.')}.") from error
+    return port
 
 
 def raise_file_limit(connections: int) -> None:
@@ -121,7 +135,7 @@ class DistributorService(Service):
         self._access = Access(publish, read, settings.trust_proxy)
         self._store: Any = None
         self._sweep = Sweep(reactor)
-        self._factory: ServerChannelFactory | None = None
+        self._factories: list[ServerChannelFactory] = []
         self._starting: Deferred[None] | None = None
 
     def _check_relay(self) -> None:
@@ -136,9 +150,13 @@ class DistributorService(Service):
 
     def _endpoint(self, description: str) -> tuple[str, IStreamServerEndpoint]:
         try:
-            return description, serverFromString(self._reactor, with_backlog(description))
+            return description, serverFromString(self._listening_reactor(), with_backlog(description))
         except Exception as error:  # a plugin's parser may raise anything
             raise ConfigurationError(f"--listen: {description!r} is no endpoint such as tcp:8080 ({error}).") from error
+
+    def _listening_reactor(self) -> Any:
+        """What the endpoints listen by."""
+        return self._reactor
 
     # -- beginning ---------------------------------------------------------------------------------------------
 
@@ -151,11 +169,12 @@ class DistributorService(Service):
             raise_file_limit(self.settings.max_connections)
             # The store's threads begin here: after a daemon's fork, not before it.
             self._store = None if self.settings.upstream else self._parts.open_store()
-            streams, self._factory = self._build()
+            streams = self._build()
             await streams.recover()
             for description, endpoint in self._endpoints:
-                await self._listen(description, endpoint, self._factory)
+                await self._listen(description, endpoint, self._factories[0])
             self._sweep.start()
+            self._begun()
         except CancelledError:
             return
         except SDPError as error:
@@ -165,28 +184,60 @@ class DistributorService(Service):
             self.log.failure("The Distributor could not begin, by a fault of its own.")
             self._leave(1)
 
-    def _build(self) -> tuple[Streams, ServerChannelFactory]:
+    def _begun(self) -> None:
+        """It listens."""
+
+    def _build(self) -> Streams:
         """Put the parts together."""
-        settings, reactor, parts = self.settings, self._reactor, self._parts
-        streams = Streams(
-            settings, reactor, wall_clock=parts.wall_clock, random_bytes=parts.random_bytes, store=self._store
-        )
+        settings, reactor = self.settings, self._reactor
+        streams = self._make_streams()
         cors = cors_lines(settings.allow_origin)
-        answers = Answers(streams, reactor, parts.random_bytes(16).hex().encode(), cors)
+        answers = self._make_answers(streams)
         relay = self._relay = self._make_relay(streams)
         digests = Digests(lambda work: deferToThreadPool(reactor, reactor.getThreadPool(), work))
-        views = Views(streams, Pages(), digests, relay)
-        factory = ServerChannelFactory(
-            DistributorSite(streams, answers, views, self._access, cors, relay),
+        views = Views(streams, Pages(), digests, relay, self._colleagues())
+
+        def make_site(access: Access) -> Site:
+            return DistributorSite(streams, answers, views, access, cors, relay)
+
+        factory = self._make_factory(ServerChannelFactory, make_site(self._access))
+        self._factories = [factory, *self._inner_factories(make_site)]
+        views.attach(*self._factories)
+        self._sweep.after_each += [streams.tick, factory.close_stalled]
+        return streams
+
+    def _make_streams(self) -> Streams:
+        parts = self._parts
+        return Streams(
+            self.settings,
+            self._reactor,
+            wall_clock=parts.wall_clock,
+            random_bytes=parts.random_bytes,
+            store=self._store,
+        )
+
+    def _make_answers(self, streams: Streams) -> Answers:
+        boundary = self._parts.random_bytes(16).hex().encode()
+        return Answers(streams, self._reactor, boundary, cors_lines(self.settings.allow_origin))
+
+    def _make_factory(self, kind: type[ServerChannelFactory], site: Site) -> ServerChannelFactory:
+        settings = self.settings
+        return kind(
+            site,
             self._sweep,
             server_limits(settings),
-            wall_clock=parts.wall_clock,
+            wall_clock=self._parts.wall_clock,
             standing=((b"Connection-Type", b"distributor"), (b"Server", b"SDP")),
             exempt=lambda address: is_loopback(address) or address in settings.trust_proxy,
         )
-        views.attach(factory)
-        self._sweep.after_each += [streams.tick, factory.close_stalled]
-        return streams, factory
+
+    def _colleagues(self) -> Colleagues | None:
+        """The other processes of this Distributor, where it is several."""
+        return None
+
+    def _inner_factories(self, make_site: Callable[[Access], Site]) -> list[ServerChannelFactory]:
+        """Make what serves those other processes."""
+        return []
 
     def _make_relay(self, streams: Streams) -> Relay | None:
         settings, reactor, parts = self.settings, self._reactor, self._parts
@@ -203,17 +254,12 @@ class DistributorService(Service):
         )
 
     async def _listen(self, description: str, endpoint: IStreamServerEndpoint, factory: ServerChannelFactory) -> None:
-        try:
-            port: IListeningPort = await endpoint.listen(factory)
-        except CannotListenError as error:
-            reason = getattr(error.socketError, "strerror", None) or str(error.socketError)
-            raise ConfigurationError(f"--listen: {description} cannot be listened on: {reason}.") from error
-        except (OSError, ValueError, OverflowError) as error:  # the last of a port that is no port
-            raise ConfigurationError(
-                f"--listen: {description} cannot be listened on: {str(error).rstrip('.')}."
-            ) from error
+        port = await listen_on(description, endpoint, factory)
         accept_few(port)
         self.ports.append(port)
+        self._announce(port)
+
+    def _announce(self, port: IListeningPort) -> None:
         self.log.info("Listening on {port}", port=port.getHost())
 
     # -- ending ------------------------------------------------------------------------------------------------
@@ -228,8 +274,9 @@ class DistributorService(Service):
         """Drain: nothing new comes in, what was accepted is written and synced, live answers break off."""
         for port in self.ports:
             await maybeDeferred(port.stopListening)
-        if self._factory is not None:
-            await self._factory.drain(self._reactor, DRAIN_LIMIT)
+        await gatherResults(
+            [Deferred.fromCoroutine(each.drain(self._reactor, DRAIN_LIMIT)) for each in self._factories]
+        )
         if self._relay is not None:
             self._relay.stop()
         self._sweep.stop()

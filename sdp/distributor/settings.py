@@ -28,6 +28,9 @@ class DistributorSettings:
     listen: tuple[str, ...] = setting(
         "tcp:8080", "Where to listen, as a Twisted endpoint string.", repeatable=True, metavar="ENDPOINT"
     )
+    workers: int = setting(
+        "1", "How many processes share the work of serving; one of them takes in what is posted.", parse=positive
+    )
     upstream: tuple[Place, ...] = setting(
         (),
         "Relay: fetch streams from this Distributor, such as http://HOST:8080, and pass up what is posted; several are"

@@ -94,6 +94,8 @@ class Told:
     end: int
     ended: bool
     path: tuple[str, ...]
+    durable: int | None = None
+    """The offset up to which the upstream's disk keeps it, where it has one."""
 
     @property
     def typed(self) -> bool:
@@ -292,4 +294,5 @@ def _told(headers: Headers) -> Told:
         end=end,
         ended=b"content-length" in headers,
         path=parse_via(headers.get_all(b"via")),
+        durable=offset_field(headers, b"durable-offset"),
     )

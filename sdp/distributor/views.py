@@ -16,15 +16,17 @@ from sdp.distributor.index_view import index_of, number
 from sdp.distributor.names import Target, stream_name
 from sdp.distributor.reading import initialization
 from sdp.distributor.relay import Relay
+from sdp.distributor.reports import Colleagues, Report, Whole
 from sdp.distributor.streams import Live, Streams, no_stream
 from sdp.errors import Refusal, StorageError
 from sdp.http1.ranges import format_content_range
 from sdp.net.exchange import Exchange
 from sdp.net.server import ServerChannelFactory
+from sdp.net.tunnel import OUR_OWN
 from sdp.stream.catalog import Epoch
 from sdp.web import Pages
 
-__all__ = ["Views", "describe"]
+__all__ = ["Metrics", "Views", "consumers_of", "describe"]
 
 Lines = list[tuple[bytes, bytes]]
 View = Callable[[Exchange, Target, Lines], Coroutine[Any, Any, None]]
@@ -35,17 +37,6 @@ _CSP = b"default-src 'self'; media-src 'self' blob:; img-src 'self' data:"
 def describe(streams: Streams, live: Live) -> dict[str, Any]:
     """One stream as a JSON object: offsets in bytes, ``bit_rate`` in bits a second, lags in bytes and ms."""
     epoch = live.epoch
-    places = live.fanout.places()
-    consumers = [
-        {
-            "address": delivery.exchange.channel.peer,
-            "lag_bytes": delivery.lag_bytes(places),
-            "lag_ms": round(delivery.lag_ms(places), 1),
-            "since": delivery.started_at,
-            "jumps": delivery.jumps,
-        }
-        for delivery in live.deliveries
-    ]
     recording: Any = epoch.recording if live.upstream is None else None
     return {
         "name": epoch.name,
@@ -61,19 +52,43 @@ def describe(streams: Streams, live: Live) -> dict[str, Any]:
         "origin_connected": live.holder is not None,
         "upstream": live.upstream,
         "last_arrival": epoch.last_arrival,
-        "consumers": consumers,
+        "consumers": consumers_of(live),
     }
+
+
+def consumers_of(live: Live) -> list[dict[str, Any]]:
+    """The live answers of one epoch, as JSON objects; other processes of this Distributor are no consumers."""
+    places = live.fanout.places()
+    return [
+        {
+            "address": delivery.exchange.channel.peer,
+            "lag_bytes": delivery.lag_bytes(places),
+            "lag_ms": round(delivery.lag_ms(places), 1),
+            "since": delivery.started_at,
+            "jumps": delivery.jumps,
+        }
+        for delivery in live.deliveries
+        if delivery.exchange.channel.peer != OUR_OWN
+    ]
 
 
 class Views:
     """Answers what is asked under ``/-/``, and ``/`` itself."""
 
-    def __init__(self, streams: Streams, pages: Pages, digests: Digests, relay: Relay | None = None) -> None:
+    def __init__(
+        self,
+        streams: Streams,
+        pages: Pages,
+        digests: Digests,
+        relay: Relay | None = None,
+        colleagues: Colleagues | None = None,
+    ) -> None:
         self._streams = streams
+        self._colleagues = colleagues
         self._relay = relay
         self._pages = pages
         self._digests = digests
-        self._registry = CollectorRegistry()
+        self._metrics_of_this: Metrics | None = None
         self._fixed: dict[bytes, View] = {
             b"/": self._index,
             b"/-/streams": self._all,
@@ -90,9 +105,9 @@ class Views:
             b"/-/assets/": self._asset,
         }
 
-    def attach(self, factory: ServerChannelFactory) -> None:
-        """Let the metrics know the connections."""
-        self._registry.register(_Metrics(self._streams, factory, self._relay))
+    def attach(self, factory: ServerChannelFactory, *inner: ServerChannelFactory) -> None:
+        """Let the metrics know the connections; on ``inner`` ones come the requests that other processes pass on."""
+        self._metrics_of_this = Metrics(self._streams, factory, self._relay, inner)
 
     def find(self, path: bytes) -> View | None:
         """Return what answers a path, or None where it is no view's."""
@@ -106,22 +121,32 @@ class Views:
 
     # -- JSON --------------------------------------------------------------------------------------------------
 
-    def _described(self) -> list[dict[str, Any]]:
-        streams = self._streams
-        current = [stream.current for stream in streams.catalog if stream.current is not None]
-        return [describe(streams, streams.live(epoch)) for epoch in sorted(current, key=lambda epoch: epoch.name)]
+    async def _reports(self) -> list[Report]:
+        return [] if self._colleagues is None else await self._colleagues.reports()
+
+    async def _described(self) -> list[dict[str, Any]]:
+        reports = await self._reports()
+        current = [stream.current for stream in self._streams.catalog if stream.current is not None]
+        return [self._describe(epoch, reports) for epoch in sorted(current, key=lambda epoch: epoch.name)]
+
+    def _describe(self, epoch: Epoch, reports: list[Report]) -> dict[str, Any]:
+        described = describe(self._streams, self._streams.live(epoch))
+        for report in reports:
+            described["consumers"] += report.consumers.get(epoch.id, [])
+        return described
 
     async def _all(self, exchange: Exchange, target: Target, cors: Lines) -> None:
-        _json(exchange, {"streams": self._described()}, cors)
+        _json(exchange, {"streams": await self._described()}, cors)
 
     async def _one(self, exchange: Exchange, target: Target, cors: Lines) -> None:
         name = stream_name(target.path.removeprefix(b"/-/streams"))
-        epoch = None if name is None else self._streams.current(name)
         if name is None:
             raise Refusal(404, "No such stream", "That is no stream's name; /-/streams lists those that there are.")
+        reports = await self._reports()
+        epoch = self._streams.current(name)
         if epoch is None:
             raise no_stream(name)
-        _json(exchange, describe(self._streams, self._streams.live(epoch)), cors)
+        _json(exchange, self._describe(epoch, reports), cors)
 
     async def _records(self, exchange: Exchange, target: Target, cors: Lines) -> None:
         epoch = await self._epoch(exchange, target, b"/-/records")
@@ -164,12 +189,15 @@ class Views:
         _text(exchange, b"%d\n" % self._streams.now(), b"text/plain; charset=utf-8", cors)
 
     async def _metrics(self, exchange: Exchange, target: Target, cors: Lines) -> None:
-        _text(exchange, generate_latest(self._registry), b"text/plain; version=0.0.4; charset=utf-8", cors)
+        assert self._metrics_of_this is not None
+        registry = CollectorRegistry()
+        registry.register(Whole(self._metrics_of_this, await self._reports()))
+        _text(exchange, generate_latest(registry), b"text/plain; version=0.0.4; charset=utf-8", cors)
 
     # -- pages -------------------------------------------------------------------------------------------------
 
     async def _index(self, exchange: Exchange, target: Target, cors: Lines) -> None:
-        _page(exchange, self._pages.index(self._described()))
+        _page(exchange, self._pages.index(await self._described()))
 
     async def _watch(self, exchange: Exchange, target: Target, cors: Lines) -> None:
         name = stream_name(target.path.removeprefix(b"/-/watch"))
@@ -198,10 +226,17 @@ def _page(exchange: Exchange, page: bytes) -> None:
     _text(exchange, page, b"text/html; charset=utf-8", [(b"Content-Security-Policy", _CSP)])
 
 
-class _Metrics(Collector):
+class Metrics(Collector):
     """The metrics, read off the live objects when they are asked for: counting costs nothing in between."""
 
-    def __init__(self, streams: Streams, factory: ServerChannelFactory, relay: Relay | None) -> None:
+    def __init__(
+        self,
+        streams: Streams,
+        factory: ServerChannelFactory,
+        relay: Relay | None,
+        inner: tuple[ServerChannelFactory, ...] = (),
+    ) -> None:
+        self._inner = inner
         self._streams = streams
         self._factory = factory
         self._relay = relay
@@ -218,7 +253,7 @@ class _Metrics(Collector):
         )
         yield _counter("sdp_jumps", "Jumps of lagging Consumers to the newest random access point.", counters.jumps)
         yield _counter("sdp_stalled_closed", "Consumers closed because they took nothing.", factory.stalled)
-        yield _counter("sdp_requests", "Requests answered.", factory.requests)
+        yield _counter("sdp_requests", "Requests answered.", self._requests)
         yield _counter("sdp_connections_accepted", "Connections accepted.", factory.count.accepted)
         yield _counter(
             "sdp_connections_refused", "Connections refused because there were too many.", factory.count.refused
@@ -242,6 +277,10 @@ class _Metrics(Collector):
                 free = streams.store.free_bytes()
                 yield GaugeMetricFamily("sdp_store_free_bytes", "Free space where the store is.", free)
 
+    @property
+    def _requests(self) -> int:
+        return self._factory.requests + sum(each.requests for each in self._inner)
+
     def _of_streams(self) -> Iterator[Metric]:
         end = GaugeMetricFamily("sdp_stream_end_offset_bytes", "The end of each stream's log.", labels=["stream"])
         rate = GaugeMetricFamily("sdp_stream_bit_rate", "Bits a second that each stream receives.", labels=["stream"])
@@ -258,7 +297,7 @@ class _Metrics(Collector):
             label = [stream.name]
             end.add_metric(label, epoch.end)
             rate.add_metric(label, self._streams.bit_rate(about))
-            consumers.add_metric(label, len(about.deliveries))
+            consumers.add_metric(label, len(consumers_of(about)))
             live.add_metric(label, self._streams.state(epoch) == "live")
             kept: Any = epoch.recording if about.upstream is None else None
             recording.add_metric(label, kept is not None and kept.failure is None)

@@ -42,6 +42,12 @@ class Pieces:
         self._position = self._waiting_bytes = 0
         self._waiting.clear()
 
+    def take_rest(self) -> bytes:
+        """Give out, as it is, all that was fed and not yet read: somebody else reads on."""
+        rest = bytes(memoryview(self._data)[self._position :]) + b"".join(self._waiting)
+        self._drop()
+        return rest
+
     def _next_piece(self) -> bool:
         """Make the oldest waiting piece readable; False where none waits."""
         if not self._waiting:

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
+import tempfile
 import time
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
 from typing import Any
 
 from twisted.application.service import IService
+from twisted.internet.protocol import ProcessProtocol
 
 from sdp.distributor.service import DistributorParts, DistributorService
 from sdp.distributor.settings import DistributorSettings
+from sdp.distributor.supervisor import Supervisor, SupervisorParts
+from sdp.net.backoff import Backoff
 from sdp.store import FileStore, Limits
 from sdp.tap.leaving import Leaving
 from sdp.tap.options import SettingsOptions, one_line_on_error, options_for
 
-__all__ = ["Options", "makeService"]
+__all__ = ["Options", "makeService", "settle_memory", "store_opener"]
 
 COMMAND = "sdp-distributor"
 
@@ -34,11 +42,8 @@ def settle_memory() -> None:
     gc.set_threshold(*_COLLECTOR)
 
 
-def makeService(options: SettingsOptions[DistributorSettings], reactor: Any = None) -> IService:
-    """Wire a Distributor. Threads, files and sockets begin with its startService, after twistd has forked."""
-    if reactor is None:
-        from twisted.internet import reactor  # noqa: TID251  (a process begins here)
-    settings = options.settings()
+def store_opener(settings: DistributorSettings, reactor: Any) -> Callable[[], FileStore | None]:
+    """What opens the store that the settings ask for."""
 
     def open_store() -> FileStore | None:
         if settings.store is None:
@@ -57,7 +62,37 @@ def makeService(options: SettingsOptions[DistributorSettings], reactor: Any = No
             clock=reactor,
         )
 
+    return open_store
+
+
+def makeService(options: SettingsOptions[DistributorSettings], reactor: Any = None) -> IService:
+    """Wire a Distributor. Threads, files and sockets begin with its startService, after twistd has forked."""
+    if reactor is None:
+        from twisted.internet import reactor  # noqa: TID251  (a process begins here)
+    settings = options.settings()
+    leave = Leaving(reactor)
     reactor.callWhenRunning(settle_memory)
     with one_line_on_error(COMMAND):
-        parts = DistributorParts(open_store=open_store, wall_clock=time.time, random_bytes=os.urandom)
-        return DistributorService(settings, reactor, Leaving(reactor), parts)
+        parts = DistributorParts(
+            open_store=store_opener(settings, reactor), wall_clock=time.time, random_bytes=os.urandom
+        )
+        # Made even where its work is the workers': what is wrong with the settings shows before anything begins.
+        service = DistributorService(settings, reactor, leave, parts)
+    return service if settings.workers == 1 else _supervisor(settings, reactor, leave)
+
+
+def _supervisor(settings: DistributorSettings, reactor: Any, leave: Leaving) -> Supervisor:
+    def spawn(child: ProcessProtocol, descriptors: dict[int, Any]) -> Any:
+        # A worker finds the project where this process has found it.
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(each or os.getcwd() for each in sys.path)}
+        command = [sys.executable, "-m", "sdp.tap.worker"]
+        return reactor.spawnProcess(child, sys.executable, command, environment, childFDs=descriptors)
+
+    random = Random(os.urandom(8))
+    parts = SupervisorParts(
+        spawn=spawn,
+        make_directory=lambda: Path(tempfile.mkdtemp(prefix="sdp-")),
+        new_backoff=lambda: Backoff(random, most=5.0),
+        random_bytes=os.urandom,
+    )
+    return Supervisor(settings, reactor, leave, parts)

@@ -118,13 +118,18 @@ class Process:
         return [line for line in self.lines if "Traceback" in line or "Unhandled" in line or "Error:" in line]
 
 
+WORKERS = os.environ.get("SDP_TEST_WORKERS", "1")
+"""In how many processes each Distributor runs: the contract is the same."""
+
+
 class Distributor(Process):
     """A running ``twistd -n sdp-distributor`` on the loopback address; on a free port where none is named."""
 
     def __init__(self, *options: str, store: str | Path = "none", port: int = 0) -> None:
         super().__init__(
             *(twistd(), "-n", "--pidfile=", "sdp-distributor", "--listen", f"tcp:{port}:interface=127.0.0.1"),
-            *("--store", str(store), *options),
+            *("--store", str(store), *(() if WORKERS == "1" or "--workers" in options else ("--workers", WORKERS))),
+            *options,
         )
         try:
             line = self.wait_for(r"Listening on .*port=\d+")
@@ -134,6 +139,11 @@ class Distributor(Process):
         match = re.search(r"port=(\d+)", line)
         assert match is not None
         self.port = int(match[1])
+
+    def processes(self) -> list[int]:
+        """Its own process and its workers, the first of them first."""
+        own = self.process.pid
+        return [own, *map(int, Path(f"/proc/{own}/task/{own}/children").read_text().split())]
 
     # -- talking -----------------------------------------------------------------------------------------------
 

@@ -161,8 +161,9 @@ def test_a_compare_with_the_disk_that_is_overtaken(start: Start, tmp_path: Path,
 
 
 def full_disk(server: Distributor) -> None:
-    """Let no file of the process grow: writing fails as it does on a full disk."""
-    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+    """Let no file of its processes grow: writing fails as it does on a full disk."""
+    for process in server.processes():
+        resource.prlimit(process, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
 
 
 def test_a_full_disk_stops_the_recording_and_not_the_stream(start: Start, tmp_path: Path, name: str) -> None:
