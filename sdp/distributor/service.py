@@ -255,7 +255,7 @@ class DistributorService(Service):
 
     async def _listen(self, description: str, endpoint: IStreamServerEndpoint, factory: ServerChannelFactory) -> None:
         port = await listen_on(description, endpoint, factory)
-        accept_few(port)
+        accept_few(port, self._reactor.seconds)
         self.ports.append(port)
         self._announce(port)
 

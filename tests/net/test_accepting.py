@@ -8,11 +8,12 @@ import pytest
 from twisted.internet.address import IPv4Address
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock
 from twisted.internet.tcp import Port
 from twisted.internet.testing import MemoryReactorClock
 from zope.interface import implementer
 
-from sdp.net.accepting import ACCEPTED_A_TURN, accept_few
+from sdp.net.accepting import ACCEPTED_A_TURN, MOST_ACCEPTED_A_TURN, accept_few
 
 
 class Crowd(Factory):
@@ -52,12 +53,23 @@ def door():
 
 def test_a_crowd_comes_in_a_few_at_a_time_and_all_of_it_in_the_end(door):
     port, crowd = door
-    accept_few(port)
+    accept_few(port, Clock().seconds)
     for turn in range(1, 20 // ACCEPTED_A_TURN + 1):
         port.doRead()
         assert len(crowd.came) == turn * ACCEPTED_A_TURN
     port.doRead()
     assert len(crowd.came) == 20
+
+
+@pytest.mark.parametrize(("turn", "most"), [(0.0001, ACCEPTED_A_TURN), (0.007, 7), (60, MOST_ACCEPTED_A_TURN)])
+def test_a_long_turn_lets_more_in(door, turn, most):
+    port, crowd = door
+    clock = Clock()
+    accept_few(port, clock.seconds)
+    clock.advance(turn)
+    port.doRead()
+    assert len(crowd.came) == most
+    assert port.numberAccepts <= MOST_ACCEPTED_A_TURN
 
 
 def test_without_it_the_port_takes_all_at_once(door):
@@ -79,5 +91,5 @@ def test_another_kind_of_port_is_left_alone():
             """It does not."""
 
     other = Other()
-    accept_few(other)
+    accept_few(other, Clock().seconds)
     assert vars(other) == {}
