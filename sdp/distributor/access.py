@@ -136,12 +136,13 @@ class Access:
         if self._publish is not None and self._publish.admit(request):
             return
         address = self.client_address(peer, request)
-        # Any site's page may have a browser on this machine send what it likes here. The browser says that it was a
-        # page (RFC 6454 section 7), and no page knows a secret that its user has not given it.
-        if address is not None and is_loopback(address) and b"origin" not in request.headers:
+        # Any site's page may have a browser on this machine send what it likes here. The browser says that it was
+        # another site's (Fetch Metadata), and no page knows a secret that its user has not given it.
+        foreign = request.headers.get(b"sec-fetch-site") in (b"cross-site", b"same-site")
+        if address is not None and is_loopback(address) and not foreign:
             return
         detail = (
-            "Publishing from another machine, or from a web page, needs a secret: start the Distributor with"
+            "Publishing from another machine, or from another site's page, needs a secret: start the Distributor with"
             " --publish-token FILE and send one of its secrets as Authorization: Bearer SECRET."
             if self._publish is None
             else "Send a publish secret of this Distributor as Authorization: Bearer SECRET, or Basic with its name."
