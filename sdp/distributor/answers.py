@@ -13,7 +13,7 @@ from sdp.distributor.backfill import Backfill
 from sdp.distributor.conditions import matches, names
 from sdp.distributor.delivery import Delivery, LagLimits, OnLag, send_interval
 from sdp.distributor.forms import Form, Parts, Raw, time_lines
-from sdp.distributor.ingest import unsatisfied
+from sdp.distributor.posting import unsatisfied
 from sdp.distributor.reading import arrival, gone, initialization, join_point
 from sdp.distributor.streams import Streams
 from sdp.distributor.timeshift import point_at

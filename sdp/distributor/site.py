@@ -17,8 +17,9 @@ from sdp.distributor.access import Access, Role, declared_role
 from sdp.distributor.answers import Answers
 from sdp.distributor.asking import Ask, at_time, read_ask
 from sdp.distributor.conditions import entity_tags, matches
-from sdp.distributor.ingest import Action, FinishBody, Post, PostBody, plan, read_post
+from sdp.distributor.ingest import FinishBody, PostBody
 from sdp.distributor.names import Target, parse_target, stream_name
+from sdp.distributor.posting import Action, Post, plan, read_post
 from sdp.distributor.relay import Relay
 from sdp.distributor.streams import Streams, no_stream
 from sdp.distributor.views import Views

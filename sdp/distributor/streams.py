@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from sdp.container import framer_for
 from sdp.container.formats import DECLARED
 from sdp.distributor.fanout import Counters, Fanout
-from sdp.distributor.ingest import Post
+from sdp.distributor.posting import Post
 from sdp.distributor.recovery import restore
 from sdp.distributor.settings import DistributorSettings
 from sdp.errors import Refusal, StorageError

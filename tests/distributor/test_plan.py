@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdp.distributor.conditions import matches, names
-from sdp.distributor.ingest import Action, Plan, Post, plan, read_post
+from sdp.distributor.posting import Action, Plan, Post, plan, read_post
 from sdp.errors import ProtocolError, Refusal
 from sdp.http1.fields import ANY, parse_entity_tags
 from sdp.http1.ranges import MAX_LAST, ContentRange, parse_content_range
