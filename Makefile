@@ -40,13 +40,13 @@ $(VENV)/.test: $(VENV)/.made setup.cfg pyproject.toml
 demo: $(VENV)/.demo
 	@$(BIN)/sdp demo "$(SOURCE)"
 
-# pytest comes last, so that its closing line is the last one to be seen.
+# pytest comes last, so that its closing line is the last one to be seen. Much of it waits for processes: two at a time.
 test: $(VENV)/.test
 	@bash .ci/tools
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory docs
 	@echo "trial" && $(BIN)/trial --temp-directory build/trial --reporter=text tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
 
 lint: $(VENV)/.test
 	@echo "ruff" && $(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet .
