@@ -9,8 +9,9 @@ from sdp.stream.record import Flag, Record
 
 __all__ = ["RECORD_LIMIT", "OpaqueFramer"]
 
-RECORD_LIMIT: Final = 1 << 20
-"""Bytes after which a longer body goes on in a further record, so that the memory window can move within it."""
+RECORD_LIMIT: Final = 64 << 20
+"""Bytes after which a body goes on in a further record, so that the store can begin another segment within it. A body
+with a known length is no longer than that by default (``--max-record``): only an open-ended one comes this far."""
 
 _POINT: Final = Flag.RANDOM_ACCESS | Flag.IMPLIED
 

@@ -129,7 +129,10 @@ class DistributorSettings:
     )
     max_trailer_section: int = setting("8KiB", "The longest trailer section: 431.", parse=size)
     max_record: int = setting(
-        "64MiB", "The longest content with a Content-Range in a format that is not known: 413.", parse=size
+        "64MiB",
+        "The longest content with a Content-Range in a format that is not known: 413. (What is longer than 64 MiB,"
+        " as an open-ended one may be, goes on in a further record.)",
+        parse=size,
     )
     max_discard: int = setting(
         "1MiB", "How much content of a refused request is read and dropped before its connection is closed.", parse=size

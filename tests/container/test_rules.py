@@ -14,7 +14,9 @@ from sdp.container.fmp4 import HEADER_LIMIT, FragmentedMP4Framer
 from sdp.container.fragments import FragmentWriter
 from sdp.container.matroska import MatroskaFramer
 from sdp.container.mpegts import TransportStreamFramer
+from sdp.container.opaque import RECORD_LIMIT
 from sdp.container.tracks import Sample, Track
+from sdp.distributor.settings import DistributorSettings
 from sdp.interfaces import IFramer
 from sdp.stream.record import Flag, Record
 
@@ -471,3 +473,12 @@ def test_the_contract(framer_class: type) -> None:
     assert verifyClass(IFramer, framer_class)
     assert verifyObject(IFramer, framer_for("video/mp4"))
     assert verifyObject(IFramer, framer_for(None, 10, initialization=b"\0"))
+
+
+def test_a_body_of_a_known_length_is_one_record() -> None:
+    assert DistributorSettings().max_record == RECORD_LIMIT
+    framer = OpaqueFramer()
+    framer.boundary(0, None, None)
+    block = bytes(1 << 20)
+    found = [record for _ in range(RECORD_LIMIT >> 20) for record in framer.feed(block, 1)]
+    assert bare(found) == [(0, IMPLIED, None)]
