@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError, maybeDeferred
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
@@ -221,6 +222,9 @@ class OriginService(Service):
             self._run_call.cancel()
         if self._store is not None:
             await self._at_most(STORE_CLOSE, maybeDeferred(self._store.close))
+        # The answer that was waited for may be just on its way up through a transport: whoever ends the process at
+        # once takes that transport away beneath its own feet, which TLS's does not bear.
+        await deferLater(self._reactor, 0)
 
     async def _drain(self, poster: Poster) -> None:
         if self._source_done is not None:

@@ -254,6 +254,22 @@ class TestStopping:
         assert house.disk.closed
         assert house.told("does not wait any longer") == 1
 
+    def test_the_process_is_not_ended_from_within_the_answer_that_was_waited_for(self, house):
+        house.start()
+        house.source.give(2)
+        through: list[bool] = []
+        wake = house.service.poster.on_acknowledged
+
+        def answered() -> None:
+            wake()
+            through.append(house.stopped)
+
+        house.service.poster.on_acknowledged = answered
+        house.stop()
+        assert through
+        assert not any(through)
+        assert house.stopped
+
     def test_a_distributor_that_is_not_there_is_not_waited_for(self, new_house):
         house = new_house(disk=True)
         house.distributor.up = False

@@ -63,13 +63,6 @@ def curl(server: Server, target: str) -> bytes:
     return done.stdout
 
 
-_TWISTEDS = re.compile(
-    r"[^\n]*\(BufferingTLSTransport\),client\] Unhandled Error\n\s*Traceback \(most recent call last\):\n"
-    r"[^\n]*AttributeError: 'NoneType' object has no attribute 'bio_read'\n?"
-)
-"""What Twisted's TLS transport logs where it flushes a small write on the turn after an abort; nothing else passes."""
-
-
 def test_a_stream_over_tls(server, tmp_path):
     pytest.importorskip("av", reason="the Origin needs PyAV")
     trust = ("--ca-file", server.certificate)
@@ -80,7 +73,7 @@ def test_a_stream_over_tls(server, tmp_path):
     finally:
         origin.stop()
         copying.stop()
-    assert _TWISTEDS.sub("", "\n".join([*origin.faults(), *copying.faults()])) == ""
+    assert origin.faults() + copying.faults() == []
     copy = (tmp_path / "copy").read_bytes()
     stream = json.loads(curl(server, "/-/streams/a"))
     assert stream["end_offset"] >= len(copy)
