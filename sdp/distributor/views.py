@@ -37,22 +37,30 @@ _CSP = b"default-src 'self'; media-src 'self' blob:; img-src 'self' data:"
 def describe(streams: Streams, live: Live) -> dict[str, Any]:
     """One stream as a JSON object: offsets in bytes, ``bit_rate`` in bits a second, lags in bytes and ms."""
     epoch = live.epoch
-    recording: Any = epoch.recording if live.upstream is None else None
     return {
         "name": epoch.name,
+        **describe_epoch(streams, live),
+        "bit_rate": round(streams.bit_rate(live)),
+        "origin_connected": live.holder is not None,
+        "upstream": live.upstream,
+        "last_arrival": epoch.last_arrival,
+        "consumers": consumers_of(live),
+    }
+
+
+def describe_epoch(streams: Streams, live: Live) -> dict[str, Any]:
+    """What there is to say of an epoch, current or past; ``recording`` is None where it is not recorded here."""
+    epoch = live.epoch
+    recording: Any = epoch.recording if live.upstream is None else None
+    return {
         "epoch": epoch.id,
         "content_type": epoch.content_type,
         "state": streams.state(epoch),
         "first_offset": epoch.first_offset,
         "end_offset": epoch.end,
         "durable_offset": epoch.durable_offset,
-        "bit_rate": round(streams.bit_rate(live)),
         "recording": None if recording is None else "failed" if recording.failure is not None else "on",
         "recording_failure": None if recording is None or recording.failure is None else recording.failure.detail,
-        "origin_connected": live.holder is not None,
-        "upstream": live.upstream,
-        "last_arrival": epoch.last_arrival,
-        "consumers": consumers_of(live),
     }
 
 
@@ -98,6 +106,7 @@ class Views:
         }
         self._prefixed: dict[bytes, View] = {
             b"/-/streams/": self._one,
+            b"/-/epochs/": self._epochs,
             b"/-/digest/": self._digest,
             b"/-/records/": self._records,
             b"/-/initialization/": self._initialization,
@@ -139,14 +148,21 @@ class Views:
         _json(exchange, {"streams": await self._described()}, cors)
 
     async def _one(self, exchange: Exchange, target: Target, cors: Lines) -> None:
-        name = stream_name(target.path.removeprefix(b"/-/streams"))
-        if name is None:
-            raise Refusal(404, "No such stream", "That is no stream's name; /-/streams lists those that there are.")
+        name = _named(target, b"/-/streams")
         reports = await self._reports()
         epoch = self._streams.current(name)
         if epoch is None:
             raise no_stream(name)
         _json(exchange, self._describe(epoch, reports), cors)
+
+    async def _epochs(self, exchange: Exchange, target: Target, cors: Lines) -> None:
+        """All lives of a stream that are kept, the current one first: ``?epoch=`` fetches each."""
+        name = _named(target, b"/-/epochs")
+        stream = self._streams.catalog.get(name)
+        if stream is None:
+            raise no_stream(name)
+        kept = [describe_epoch(self._streams, self._streams.live(epoch)) for epoch in reversed(stream.epochs)]
+        _json(exchange, {"name": name, "epochs": kept}, cors)
 
     async def _records(self, exchange: Exchange, target: Target, cors: Lines) -> None:
         epoch = await self._epoch(exchange, target, b"/-/records")
@@ -167,9 +183,7 @@ class Views:
 
     async def _epoch(self, exchange: Exchange, target: Target, prefix: bytes) -> Epoch:
         """The epoch that a view is about; a relay fetches it, as it would for a GET. Refusal 404."""
-        name = stream_name(target.path.removeprefix(prefix))
-        if name is None:
-            raise Refusal(404, "No such stream", "That is no stream's name; /-/streams lists those that there are.")
+        name = _named(target, prefix)
         identifier = target.query.get("epoch")
         if self._relay is not None:
             return await self._relay.view(exchange, name, identifier)
@@ -212,6 +226,14 @@ class Views:
         content_type, data = found
         lines = [(b"Content-Type", content_type.encode()), (b"Cache-Control", b"no-cache"), *cors]
         exchange.respond(200, lines, data)
+
+
+def _named(target: Target, prefix: bytes) -> str:
+    """The stream's name in a view's path. Refusal 404 where it is none."""
+    name = stream_name(target.path.removeprefix(prefix))
+    if name is None:
+        raise Refusal(404, "No such stream", "That is no stream's name; /-/streams lists those that there are.")
+    return name
 
 
 def _text(exchange: Exchange, text: bytes, content_type: bytes, cors: Lines) -> None:

@@ -57,6 +57,23 @@ def test_streams_as_json():
     assert (one["name"], len(one["consumers"])) == ("a", 1)
 
 
+def test_the_epochs_of_a_stream():
+    house = House(Disk())
+    peer = house.posted(b"first")
+    ended = house.epoch().id
+    assert peer.post(b"/a", b"", b"Content-Range: bytes */5")[0].status == 204
+    house.posted(b"second!")
+    listed = json.loads(house.get(target=b"/-/epochs/a").content)
+    assert listed["name"] == "a"
+    assert [(each["epoch"], each["state"], each["end_offset"]) for each in listed["epochs"]] == [
+        (house.epoch().id, "live", 7),
+        (ended, "ended", 5),
+    ]
+    assert house.get(target=b"/a?epoch=" + ended.encode()).content == b"first"
+    assert house.get(target=b"/-/epochs/nobody").status == 404
+    assert house.get(target=b"/-/epochs/.no").status == 404
+
+
 KNOWN = {
     *("name", "epoch", "content_type", "state", "first_offset", "end_offset", "durable_offset", "bit_rate"),
     *("recording", "recording_failure", "origin_connected", "last_arrival"),
