@@ -34,7 +34,7 @@ $(VENV)/.demo: $(VENV)/.made setup.cfg pyproject.toml
 
 $(VENV)/.test: $(VENV)/.made setup.cfg pyproject.toml
 	@echo "installing SDP and what its tests need into $(VENV)"
-	@$(INSTALL) --editable '.[media,test]'
+	@$(INSTALL) --editable '.[media,player,lab,test]'
 	@touch $@ $(VENV)/.demo
 
 demo: $(VENV)/.demo
