@@ -117,7 +117,7 @@ def test_a_consumer_is_described_with_its_lag(distributor: Distributor, name: st
         consumer.ask("GET", f"/{name}")
         consumer.head()
         assert consumer.exactly(3) == b"abc"
-        (described,) = distributor.describe(name)["consumers"]
+        (described,) = eventually(lambda: distributor.describe(name)["consumers"], "the consumer in the state")
         assert described["lag_bytes"] == 0
         assert described["lag_ms"] == 0
 

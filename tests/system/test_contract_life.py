@@ -127,7 +127,7 @@ def test_who_takes_nothing_is_closed_and_counted(start: Start, name: str) -> Non
         eventually(lambda: server.metric("sdp_stalled_closed_total") == 2)
         peer.broken_off()
         other.broken_off()
-    assert server.describe(name)["consumers"] == []
+    eventually(lambda: server.describe(name)["consumers"] == [], "their leaving the state")
 
 
 def test_who_takes_nothing_of_a_recording_is_closed(start: Start, tmp_path: Path, name: str) -> None:

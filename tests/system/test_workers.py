@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.system.client import Cut
+from tests.system.client import Cut, Peer
 from tests.system.media import CONTENT_TYPE, movie
 from tests.system.processes import Distributor, Process, eventually
 from tests.system.programs import Service, in_foreground
@@ -80,11 +83,21 @@ def test_views_and_counts_are_of_the_whole(start: Start, name: str) -> None:
     post(server, name, FILM, 0, 3)
     for _ in range(MANY):
         Viewer(name).at(server).up_to(FILM.fragments[2].end)
-    for _ in range(6):  # whichever process is asked
-        assert len(server.describe(name)["consumers"]) == MANY
-        text = server.call("GET", "/-/metrics").body.decode()
-        assert f'sdp_stream_consumers{{stream="{name}"}} {MANY}.0' in text
-        assert f"sdp_connections {MANY + 1}.0" in text
+    with ExitStack() as ending:
+        # They stay: of one that has left, each process learns in its own time.
+        asking = [ending.enter_context(server.peer()) for _ in range(6)]
+
+        def whole(peer: Peer) -> bool:
+            described = json.loads(peer.call("GET", f"/-/streams/{name}").body)
+            text = peer.call("GET", "/-/metrics").body.decode()
+            return (
+                len(described["consumers"]) == MANY
+                and f'sdp_stream_consumers{{stream="{name}"}} {MANY}.0' in text
+                and f"sdp_connections {MANY + len(asking)}.0" in text
+            )
+
+        for peer in asking:  # whichever process is asked
+            eventually(partial(whole, peer), "the same count wherever it is asked for")
     assert server.metric("sdp_connections_accepted_total") >= MANY
 
 
