@@ -13,9 +13,9 @@ tests/playout bind both. The rules, each with its constants below:
    buckets; once there are LEFT_OUT_FROM of them, the greatest is left out: one bad moment within the window is an
    accident, two are the network's way.
 3. *Delay* is how much later than by the fastest way a moment is presented: ``at - base - position``.
-4. *Target.* A fixed one is what was asked for. ``auto`` wants jitter + MARGIN + jitter / MARGIN_PART (rounded down), between ``least``
-   and ``most``; it goes up to that at once, and down towards it by the part (elapsed / SHRINK). ``overhead``, what
-   decoding and presenting take here, comes on top of either.
+4. *Target.* A fixed one is what was asked for. ``auto`` wants jitter + MARGIN + jitter / MARGIN_PART (rounded down),
+   between ``least`` and ``most``; it goes up to that at once, and down towards it by the part (elapsed / SHRINK).
+   ``overhead``, what decoding and presenting take here, comes on top of either.
 5. *Rate.* Within a band of target / BAND_PART (bounded by LEAST_BAND and MOST_BAND) around the target the rate is
    1. Outside it, error / PULL is added, rounded up to whole STEPs and at most MOST_STEPS either way, until the error is
    within a quarter of the band, or of the other sign: so it changes seldom, as sound likes it. While the
