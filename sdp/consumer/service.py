@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -22,6 +23,7 @@ from sdp.net.attempts import Attempts
 from sdp.net.backoff import Backoff
 from sdp.net.client import ClientFactory, ClientLimits, Role, connecting
 from sdp.net.threads import DaemonPool
+from sdp.observe import Point, Trace
 
 __all__ = ["RecorderService"]
 
@@ -34,7 +36,14 @@ LAST_WRITES = 5.0
 class RecorderService(Service):
     """Keeps a gapless copy of one epoch; ``leave`` is called with the process's exit status once that is done."""
 
-    def __init__(self, settings: ConsumerSettings, reactor: Any, leave: Callable[[int], None], random: Random) -> None:
+    def __init__(
+        self,
+        settings: ConsumerSettings,
+        reactor: Any,
+        leave: Callable[[int], None],
+        random: Random,
+        trace: Trace | None = None,
+    ) -> None:
         self.setName("sdp-consumer")
         # Not the class's, where Twisted would put the class's name in place of this one.
         self.log = Logger(namespace="sdp.consumer")
@@ -44,6 +53,7 @@ class RecorderService(Service):
         self._reactor = reactor
         self._leave = leave
         self._random = random
+        self._trace = trace
         # A write into a pipe that nobody reads cannot be called off: its thread must not keep the process.
         self._pool = DaemonPool(1, "sdp consumer writer")
         self._writer: Writer | None = None
@@ -59,7 +69,12 @@ class RecorderService(Service):
         backoff = Backoff(self._random, first=settings.retry_first, most=settings.retry_most)
         attempts = Attempts(connecting(factory, reactor), reactor, backoff, self.log)
         self.recorder = Recorder(address, self._writer, attempts, self.log, settings.at)
+        if self._trace is not None:
+            self.recorder.on_progress = partial(self._tell_of, self._trace, self.recorder)
         self._run_call = Deferred.fromCoroutine(self._run(self.recorder))
+
+    def _tell_of(self, trace: Trace, recorder: Recorder) -> None:
+        trace(Point.FETCHED, f"{self.address.name}@{recorder.epoch}", recorder.end)
 
     def _output(self) -> Output:
         if self.settings.output == "-":

@@ -51,3 +51,9 @@ class ConsumerSettings:
     )
     retry_first: float = setting("100ms", "The longest wait before the first attempt to connect again.", parse=seconds)
     retry_most: float = setting("10s", "The longest wait between two attempts.", parse=seconds)
+    trace: Path | None = setting(
+        None,
+        "Write when each stream's bytes pass each point of their way here, for the latency laboratory.",
+        parse=optional(path),
+        metavar="FILE",
+    )

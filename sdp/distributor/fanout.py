@@ -114,6 +114,8 @@ class Fanout:
     def __init__(self, epoch: Epoch, counters: Counters, clock: IReactorTime) -> None:
         self.epoch = epoch
         self.counters = counters
+        self.on_given: Callable[[int], None] | None = None
+        """Called, where a trace wants to know, with the offset up to which all at the live edge have been given all."""
         self._clock = clock
         self._waiting: list[Callable[[], None]] = []
         self._edges: dict[Form, _Edge] = {}
@@ -212,6 +214,9 @@ class Fanout:
             for place, sent in behind:
                 place.outflow.put_back(run, sent)
             self._leave(edge, [place for place, _ in behind])
+        if self.on_given is not None and edge.round is None:
+            busy = [each for each in self._edges.values() if each.members or each.round is not None] or [edge]
+            self.on_given(min(each.offset if each.round is None else each.round.start for each in busy))
 
     def _leave(self, edge: _Edge, leaving: list[_Place]) -> None:
         gone = set(leaving)

@@ -34,6 +34,7 @@ from sdp.net.exchange import Site
 from sdp.net.limits import ServerLimits
 from sdp.net.server import ServerChannelFactory
 from sdp.net.sweep import Sweep
+from sdp.observe import Trace
 from sdp.web import Pages
 
 __all__ = ["DistributorParts", "DistributorService", "listen_on", "server_limits", "with_backlog"]
@@ -105,6 +106,8 @@ class DistributorParts:
     wall_clock: Callable[[], float]
     """Seconds since the Unix epoch."""
     random_bytes: Callable[[int], bytes]
+    trace: Trace | None = None
+    """What is told of each stream's way, where that was asked for."""
 
 
 class DistributorService(Service):
@@ -214,6 +217,7 @@ class DistributorService(Service):
             wall_clock=parts.wall_clock,
             random_bytes=parts.random_bytes,
             store=self._store,
+            trace=parts.trace,
         )
 
     def _make_answers(self, streams: Streams) -> Answers:

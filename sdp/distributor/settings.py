@@ -141,3 +141,9 @@ class DistributorSettings:
     keep_unrecorded: int = setting(
         "1", "How many past epochs of a stream stay in memory where they are not recorded.", parse=count
     )
+    trace: Path | None = setting(
+        None,
+        "Write when each stream's bytes pass each point of their way here, for the latency laboratory.",
+        parse=optional(path),
+        metavar="FILE",
+    )

@@ -21,9 +21,11 @@ from sdp.distributor.fanout import Counters, Fanout
 from sdp.distributor.posting import Post
 from sdp.distributor.recovery import restore
 from sdp.distributor.settings import DistributorSettings
+from sdp.distributor.tracing import EpochTrace
 from sdp.errors import Refusal, StorageError
 from sdp.net.exchange import Exchange
 from sdp.net.server import ServerChannel
+from sdp.observe import Point, Trace
 from sdp.store import GoneError
 from sdp.stream.catalog import Catalog, Epoch, Stream
 from sdp.stream.log import StreamLog
@@ -56,6 +58,7 @@ class Live:
     history: list[tuple[float, int]] = attrs.Factory(list)
     upstream: str | None = None
     via: bytes | None = None
+    traced: EpochTrace | None = None
 
     def take(self, channel: ServerChannel) -> None:
         """``channel`` is the epoch's Origin from now on, until it closes or :meth:`let_go` is called."""
@@ -83,8 +86,10 @@ class Streams:
         wall_clock: Callable[[], float],
         random_bytes: Callable[[int], bytes],
         store: Any | None = None,
+        trace: Trace | None = None,
     ) -> None:
         self.settings = settings
+        self.trace = trace
         self.catalog = Catalog(settings.keep_unrecorded)
         self.counters = Counters()
         self.store = store
@@ -231,13 +236,15 @@ class Streams:
         recording.on_change = lambda: self._disk_changed(live)
         return recording
 
-    def _enter(self, epoch: Epoch, *, ordinary: bool) -> Epoch:
+    def _enter(self, epoch: Epoch, *, ordinary: bool, arrives: Point = Point.RECEIVED) -> Epoch:
         stream = self.catalog.get(epoch.name)
         before = [] if stream is None else stream.epochs
         for past in before:
             self._cancel_ending(self.live(past))
         live = Live(epoch, Fanout(epoch, self.counters, self._clock), ordinary=ordinary)
         self._live[epoch.id] = live
+        if self.trace is not None:
+            live.traced = EpochTrace(self.trace, epoch, live.fanout, arrives)
         recording = cast(Any, epoch.recording)
         if recording is not None:
             recording.on_change = lambda: self._disk_changed(live)
@@ -251,7 +258,7 @@ class Streams:
     def adopt(self, epoch: Epoch) -> None:
         """Take up an epoch that comes from an upstream: it is current from now on, and of those before it the last one
         stays for those who are still being given its end."""
-        self._enter(epoch, ordinary=False)
+        self._enter(epoch, ordinary=False, arrives=Point.FETCHED)
         stream = self.catalog.get(epoch.name)
         assert stream is not None
         for past in list(stream.past)[:-1]:
@@ -370,6 +377,8 @@ class Streams:
 
     def _disk_changed(self, live: Live) -> None:
         recording = cast(Any, live.epoch.recording)
+        if live.traced is not None:
+            live.traced.stored()
         live.epoch.stored()
         if isinstance(recording.failure, GoneError):
             self._forget_trimmed(live.epoch)

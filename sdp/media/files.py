@@ -21,6 +21,7 @@ from sdp.media.inputs import describe_input, open_input
 from sdp.media.lanes import CopyLane, Lane, SoundLane, frame_duration, lane_for, packet_seconds
 from sdp.media.running import RunningSource
 from sdp.media.spec import SourceSpec
+from sdp.observe import Trace
 
 __all__ = ["Lateness", "MediaSource"]
 
@@ -66,8 +67,8 @@ class Lateness:
 class MediaSource(RunningSource):
     """Anything libavformat opens."""
 
-    def __init__(self, spec: SourceSpec, clock: Clock | None = None) -> None:
-        super().__init__(spec, clock)
+    def __init__(self, spec: SourceSpec, clock: Clock | None = None, trace: Trace | None = None) -> None:
+        super().__init__(spec, clock, trace)
         self._input = describe_input(spec)
         self._container: Any = None
         self._lateness = Lateness()

@@ -14,6 +14,7 @@ from sdp.media.coded import Coded, MediaTrack, Packed
 from sdp.media.faults import without_secret
 from sdp.media.packaging import packaging_for
 from sdp.media.spec import SourceSpec
+from sdp.observe import Point, Trace
 
 __all__ = ["RunningSource"]
 
@@ -30,8 +31,9 @@ class RunningSource:
     """How many frames were left out because their time had passed."""
     mime_types: ClassVar[dict[str, str]] = {"mp4": "video/mp4", "mpegts": "video/mp2t"}
 
-    def __init__(self, spec: SourceSpec, clock: Clock | None = None) -> None:
+    def __init__(self, spec: SourceSpec, clock: Clock | None = None, trace: Trace | None = None) -> None:
         self.spec = spec
+        self.trace = trace
         self.shown = without_secret(spec.source)
         """The source's name for logs and messages, without a URL's user part."""
         self.clock: Clock = clock or WallClock()
@@ -85,6 +87,8 @@ class RunningSource:
 
     def give(self, frame: Coded, capture_time: int | None) -> None:
         """Package one frame and hand it on at once."""
+        if self.trace is not None:
+            self.trace(Point.ENCODED, self.shown, capture_time=capture_time)
         self._hand_over(self._frames.add(frame, capture_time))
 
     def wait_until(self, due: int) -> None:
@@ -100,6 +104,8 @@ class RunningSource:
     def _hand_over(self, packed: Any) -> None:
         record: Packed
         for record in packed:
+            if self.trace is not None:
+                self.trace(Point.WRITTEN, self.shown, capture_time=record.capture_time)
             if not self._sink.record(record.data, record.flags, record.capture_time):
                 raise _Stopped
 

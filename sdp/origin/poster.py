@@ -39,7 +39,8 @@ class PosterLimits:
 class Poster:
     """Delivers a capture to one stream of a Distributor, over as many connections as it takes.
 
-    ``now`` gives the time in microseconds; ``content_type`` is the stream's.
+    ``now`` gives the time in microseconds; ``content_type`` is the stream's. ``trace`` is told the offset up to which
+    bytes were given to the socket.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Poster:
         *,
         now: Callable[[], int],
         limits: PosterLimits | None = None,
+        trace: Callable[[int], None] | None = None,
     ) -> None:
         self.capture = capture
         self.acknowledged = 0
@@ -64,6 +66,7 @@ class Poster:
         self._attempts = attempts
         self._tell = tell
         self._now = now
+        self._trace = trace
         self._limits = limits if limits is not None else PosterLimits()
         self._client: ClientProtocol | None = None
         self._position = 0
@@ -269,6 +272,8 @@ class Poster:
         self._position = end
         self._unanswered_bytes += length
         answer = client.fetch(b"POST", self._target, lines, piece.data)
+        if self._trace is not None:
+            self._trace(end)
         answer.addCallbacks(self._answered, self._unanswered, callbackArgs=(client, end, length))
 
     def _answered(self, answer: Answer, client: ClientProtocol, end: int, length: int) -> None:

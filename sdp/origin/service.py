@@ -7,6 +7,7 @@ own; the poster begins once it is open.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -24,6 +25,7 @@ from sdp.net.attempts import Attempts
 from sdp.net.backoff import Backoff
 from sdp.net.client import ClientFactory, Role, connecting
 from sdp.net.threads import DaemonPool
+from sdp.observe import Point, Trace
 from sdp.origin.capture import Capture
 from sdp.origin.inlet import Inlet
 from sdp.origin.poster import Poster, PosterLimits
@@ -53,6 +55,8 @@ class OriginParts:
     now: Callable[[], int]
     """The wall clock, in microseconds."""
     random: Random
+    trace: Trace | None = None
+    """What is told of each record's way, where that was asked for."""
     pool: Any = attrs.Factory(lambda: DaemonPool(1, "sdp origin opener"))
     """The thread pool that the source is opened in."""
 
@@ -147,6 +151,7 @@ class OriginService(Service):
             self.log,
             now=self._parts.now,
             limits=PosterLimits(unanswered=settings.max_unanswered, unanswered_bytes=settings.max_unanswered_bytes),
+            trace=None if self._parts.trace is None else partial(self._parts.trace, Point.POSTED, address.name),
         )
         poster.on_acknowledged = self._balance
         return poster
@@ -161,8 +166,13 @@ class OriginService(Service):
     # -- what the source gives ---------------------------------------------------------------------------------
 
     def _take(self, data: bytes, flags: Flag, capture_time: int | None) -> None:
-        if self.capture is not None and not self.capture.log.finished:
-            self.capture.take(data, flags, capture_time, self._parts.now())
+        capture, trace = self.capture, self._parts.trace
+        if capture is None or capture.log.finished:
+            return
+        now, dropped = self._parts.now(), capture.dropped
+        capture.take(data, flags, capture_time, now)
+        if trace is not None and capture.dropped == dropped:
+            trace(Point.LOGGED, self.address.name, capture.log.end, capture_time=capture_time, at=now)
 
     def _source_ended(self, error: SDPError | None) -> None:
         assert self._source_done is not None

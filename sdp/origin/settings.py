@@ -122,6 +122,12 @@ class OriginSettings:
     retry_first: float = setting("100ms", "The longest wait before the first attempt to connect again.", parse=seconds)
     retry_most: float = setting("10s", "The longest wait between two attempts.", parse=seconds)
     drain: float = setting("5s", "How long a stop waits for the Distributor to take the rest.", parse=seconds)
+    trace: Path | None = setting(
+        None,
+        "Write when each stream's bytes pass each point of their way here, for the latency laboratory.",
+        parse=optional(path),
+        metavar="FILE",
+    )
 
     @property
     def can_wait(self) -> bool:

@@ -14,6 +14,7 @@ from sdp.consumer.settings import ConsumerSettings
 from sdp.errors import ConfigurationError
 from sdp.tap.leaving import Leaving
 from sdp.tap.options import SettingsOptions, one_line_on_error, options_for
+from sdp.tap.tracing import open_trace
 
 __all__ = ["Options", "makeService"]
 
@@ -42,4 +43,4 @@ def makeService(options: SettingsOptions[ConsumerSettings], reactor: Any = None)
             if options.parent is not None and not options.parent["nodaemon"]:
                 raise ConfigurationError("--output - needs the foreground: twistd -n.")
             service = _PipeService
-        return service(settings, reactor, Leaving(reactor), SystemRandom())
+        return service(settings, reactor, Leaving(reactor), SystemRandom(), open_trace(settings.trace, reactor))

@@ -22,6 +22,7 @@ from sdp.net.backoff import Backoff
 from sdp.store import FileStore, Limits
 from sdp.tap.leaving import Leaving
 from sdp.tap.options import SettingsOptions, one_line_on_error, options_for
+from sdp.tap.tracing import open_trace
 
 __all__ = ["Options", "makeService", "settle_memory", "store_opener"]
 
@@ -73,8 +74,10 @@ def makeService(options: SettingsOptions[DistributorSettings], reactor: Any = No
     leave = Leaving(reactor)
     reactor.callWhenRunning(settle_memory)
     with one_line_on_error(COMMAND):
+        # Where there are several workers, each opens a trace of its own, and this process has nothing to tell.
+        trace = open_trace(settings.trace if settings.workers == 1 else None, reactor)
         parts = DistributorParts(
-            open_store=store_opener(settings, reactor), wall_clock=time.time, random_bytes=os.urandom
+            open_store=store_opener(settings, reactor), wall_clock=time.time, random_bytes=os.urandom, trace=trace
         )
         # Made even where its work is the workers': what is wrong with the settings shows before anything begins.
         service = DistributorService(settings, reactor, leave, parts)

@@ -14,6 +14,7 @@ from sdp.origin.service import OriginParts, OriginService
 from sdp.origin.settings import OriginSettings
 from sdp.tap.leaving import Leaving
 from sdp.tap.options import SettingsOptions, one_line_on_error, options_for
+from sdp.tap.tracing import open_trace
 
 __all__ = ["Options", "makeService"]
 
@@ -52,7 +53,7 @@ def makeService(options: SettingsOptions[OriginSettings], reactor: Any = None) -
     def open_source() -> Any:
         from sdp.media import open_source
 
-        return open_source(spec)
+        return open_source(spec, trace=trace)
 
     def open_store() -> Any:
         if settings.store is None:
@@ -63,10 +64,12 @@ def makeService(options: SettingsOptions[OriginSettings], reactor: Any = None) -
 
     with one_line_on_error(COMMAND):
         spec = source_spec(settings)
+        trace = open_trace(settings.trace, reactor)
         parts = OriginParts(
             open_source=open_source,
             open_store=open_store,
             now=lambda: time.time_ns() // 1000,
             random=SystemRandom(),
+            trace=trace,
         )
         return OriginService(settings, reactor, Leaving(reactor), parts)

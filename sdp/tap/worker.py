@@ -27,6 +27,7 @@ from sdp.distributor.workers import FIRST, Seat, make_worker
 from sdp.errors import SDPError
 from sdp.tap.distributor import settle_memory, store_opener
 from sdp.tap.leaving import Leaving
+from sdp.tap.tracing import open_trace, trace_path
 
 __all__ = ["main", "read_orders", "say"]
 
@@ -96,8 +97,11 @@ def main() -> None:
     reactor: Any = global_reactor
     observer: Any = _log  # any callable observes
     globalLogBeginner.beginLoggingTo([observer], discardBuffer=True, redirectStandardIO=False)
-    parts = DistributorParts(open_store=store_opener(settings, reactor), wall_clock=time.time, random_bytes=os.urandom)
     try:
+        trace = open_trace(trace_path(settings.trace, seat.index), reactor)
+        parts = DistributorParts(
+            open_store=store_opener(settings, reactor), wall_clock=time.time, random_bytes=os.urandom, trace=trace
+        )
         service = make_worker(settings, reactor, Leaving(reactor), parts, seat, lambda: say(BEGUN, "", ""))
     except SDPError as error:
         say("error", "sdp.distributor", error.detail)
