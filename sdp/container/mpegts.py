@@ -14,7 +14,7 @@ from typing import Final
 from sdp.container.framing import Framing
 from sdp.stream.record import Flag, Record
 
-__all__ = ["PACKET_SIZE", "TransportStreamFramer", "fits_transport_stream"]
+__all__ = ["KEY_UNIT", "PACKET_SIZE", "TransportStreamFramer", "fits_transport_stream"]
 
 PACKET_SIZE: Final = 188
 SYNC: Final = 0x47
@@ -39,7 +39,7 @@ _NOT_CONTINUED = re.compile(rb"[\x40-\x7f\xc0-\xff]")
 _THREE_PACKETS = re.compile(rb"G(?=.{187}G.{187}G)", re.DOTALL)
 _THREE_PACKETS_SIZE: Final = 2 * PACKET_SIZE + 1
 
-_KEY_UNIT: Final[dict[int, re.Pattern[bytes]]] = {
+KEY_UNIT: Final[dict[int, re.Pattern[bytes]]] = {
     **dict.fromkeys(MPEG_VIDEO, re.compile(rb"\x00\x00\x01\xb3")),
     **dict.fromkeys(AVC, re.compile(rb"\x00\x00\x01[\x05\x07\x25\x27\x45\x47\x65\x67]")),
     **dict.fromkeys(HEVC, re.compile(rb"\x00\x00\x01[\x20-\x2b\x40-\x45]")),
@@ -226,7 +226,7 @@ class TransportStreamFramer(Framing):
             self._indicated = True
         if indicated or self._indicated:
             return indicated
-        pattern = _KEY_UNIT.get(self._leader_type)
+        pattern = KEY_UNIT.get(self._leader_type)
         return pattern is not None and pattern.search(data, payload, place + PACKET_SIZE) is not None
 
 
