@@ -189,6 +189,14 @@ class Recorder:
         said = sentence(response.status, content)
         match response.status:
             case 416 if (length := complete_length(response.headers)) is not None:
+                if length < self.end and self._by_name:
+                    # Another epoch has begun: this one grows no more.
+                    raise Refusal(
+                        410,
+                        "Gone",
+                        f"Epoch {self.epoch} has ended at {length} bytes, and this copy of it has {self.end}: whoever sent"
+                        " the rest could not keep it. The copy holds all that there is.",
+                    )
                 if length < self.end:
                     raise TryAgain(f"The Distributor has only {length} bytes, less than the copy's {self.end}.")
                 # On a live stream the Distributor waits at its end, so this one has ended.

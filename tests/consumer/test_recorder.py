@@ -404,6 +404,16 @@ def test_a_former_epoch_is_asked_for_by_name():
     assert rig.results == [None]
 
 
+def test_a_former_epoch_that_ended_before_the_copy_s_end_is_told_of_and_waited_for_no_more():
+    rig = Scripted(epoch='"e"', first=0, end=7)
+    rig.answer("412 Precondition Failed", 'ETag: "f"')
+    rig.answer("416 Range Not Satisfiable", 'ETag: "e"', "Content-Range: bytes */5")
+    [error] = rig.results
+    assert isinstance(error, Refusal)
+    assert "ended at 5 bytes, and this copy of it has 7" in error.detail
+    assert rig.output.data == b""
+
+
 def test_an_answer_without_a_byte_is_no_reason_to_spin():
     rig = Scripted(epoch='"e"', first=0, end=7)
     rig.answer("206 Partial Content", 'ETag: "e"', "Content-Range: bytes 7-9007199254740991/*")
