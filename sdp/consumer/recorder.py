@@ -194,8 +194,8 @@ class Recorder:
                     raise Refusal(
                         410,
                         "Gone",
-                        f"Epoch {self.epoch} has ended at {length} bytes, and this copy of it has {self.end}: whoever sent"
-                        " the rest could not keep it. The copy holds all that there is.",
+                        f"Epoch {self.epoch} has ended at {length} bytes, and this copy of it has {self.end}:"
+                        " whoever sent the rest could not keep it. The copy holds all that there is.",
                     )
                 if length < self.end:
                     raise TryAgain(f"The Distributor has only {length} bytes, less than the copy's {self.end}.")
