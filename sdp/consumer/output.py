@@ -168,16 +168,20 @@ class FileOutput:
             os.close(directory)
 
     def begin(self, epoch: str, first: int, head: bytes = b"") -> None:
-        self._progress = Progress(epoch=epoch, first=first, end=first, head=len(head))
-        if not head:
-            self._guard(self._write_note)
-            return
         # The note first, or else a kill between would leave a file that nobody knows; it says that nothing is synced.
-        self._progress = attrs.evolve(self._progress, end=first - len(head))
-        self._guard(self._write_note)
-        self.write([head])
+        self._progress = Progress(epoch=epoch, first=first, end=first - len(head), head=len(head))
+        try:
+            self._guard(self._write_note)
+        except StorageError:
+            self._progress = Progress()
+            raise
+        if head:
+            self.write([head])
 
     def write(self, pieces: Sequence[bytes]) -> None:
+        if self._progress.epoch is None:
+            # What was queued behind a begin that failed: without a note nobody could go on with it.
+            raise StorageError(f"{self.file} is left empty: {self.note_file.name} could not be written.")
         self._guard(lambda: _write_all(self._descriptor, pieces))
         end = self._progress.end + sum(map(len, pieces))
         self._progress = attrs.evolve(self._progress, end=end)

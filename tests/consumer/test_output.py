@@ -50,6 +50,26 @@ def test_a_kill_keeps_what_was_written(tmp_path):
     assert opened(file)[1].end == 5
 
 
+def test_nothing_is_written_where_the_note_could_not_be(tmp_path):
+    file = tmp_path / "copy"
+    obstacle = tmp_path / "copy.sdp.new"
+    obstacle.mkdir()
+    output, _ = opened(file)
+    for head in (b"", b"head"):
+        with pytest.raises(StorageError, match="cannot be written"):
+            output.begin('"e"', 0, head)
+        with pytest.raises(StorageError, match="left empty"):
+            output.write([b"queued before that was known"])
+    output.close()
+    assert file.read_bytes() == b""
+    obstacle.rmdir()
+    output, progress = opened(file)
+    assert progress == Progress()
+    output.begin('"e"', 0)
+    output.write([b"hello"])
+    assert opened(file)[1].end == 5
+
+
 def test_a_power_loss_keeps_what_was_synced(tmp_path, monkeypatch):
     file = tmp_path / "copy"
     now = [0.0]
