@@ -7,50 +7,28 @@ that it missed.
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Callable, Sequence
-from itertools import pairwise
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
 
 from sdp.errors import StorageError
+from sdp.origin.lives import Lost, Piece, complete, stored_pieces
 from sdp.stream.log import StreamLog
 from sdp.stream.record import Flag, Record
 
-__all__ = ["Capture", "Lost", "Piece"]
-
-READ_AHEAD = 1 << 20
-"""How much is read from the disk at once, in bytes: what a store gives for one read."""
-
-_RECORDS_AT_ONCE = 4096
-
-
-class Lost(Exception):
-    """The bytes at this offset are held neither in memory nor on disk."""
-
-
-class Piece(NamedTuple):
-    """What one POST carries: the bytes of one record from ``offset`` on.
-
-    ``record`` is None where an earlier POST carried the record's beginning.
-    """
-
-    offset: int
-    data: Sequence[bytes]
-    record: Record | None
-
-    @property
-    def end(self) -> int:
-        return self.offset + sum(map(len, self.data))
+__all__ = ["Capture"]
 
 
 class Capture:
-    """One epoch as its Origin holds it, and the step to the next.
+    """One epoch as its Origin holds it (a Life), and the step to the next.
 
     ``record_epoch`` makes the recording of a new epoch (an IRecording, or None for no disk). ``on_change`` is called
     after each record, and at the end.
     """
 
-    def __init__(self, window: int, record_epoch: Callable[[], Any]) -> None:
+    def __init__(self, window: int, record_epoch: Callable[[], Any], content_type: str = "") -> None:
+        self.content_type = content_type
         self.on_change: Callable[[], None] = lambda: None
         self.failure: StorageError | None = None
         """Why there is no recording any more."""
@@ -97,12 +75,15 @@ class Capture:
             self.recording.append(data, records)
         log.append(data, records, log.end + len(data), now)
 
-    def finish(self) -> Any:
-        """The source has ended. Returns what the recording's ``finish()`` does, or None."""
+    def finish(self) -> None:
+        """The source has ended. The recording stays open until the Distributor has all of it (:meth:`complete`): who
+        dies before, leaves it to the next life."""
         self._waits_for_random_access = False
         self.log.finish()
         self.on_change()
-        return self.recording.finish() if self.recording is not None else None
+
+    def complete(self) -> Deferred[None] | None:
+        return complete(self.recording) if self.recording is not None else None
 
     def begin_anew(self, now: int) -> None:
         """Begin another epoch, from the newest random access point on; the recording of this one is complete.
@@ -117,7 +98,7 @@ class Capture:
             self._initialization = (initialization, content)
         if self.recording is not None:
             self.recording.on_change = None
-            self.recording.finish()
+            complete(self.recording)
         self._begin()
         if kept and self._initialization is not None:
             record, content = self._initialization
@@ -150,6 +131,14 @@ class Capture:
     # -- the outlet --------------------------------------------------------------------------------------------
 
     @property
+    def end(self) -> int:
+        return self.log.end
+
+    @property
+    def finished(self) -> bool:
+        return self.log.finished
+
+    @property
     def held_from(self) -> int:
         """The first offset from which on nothing is missing."""
         recording = self.recording
@@ -175,33 +164,9 @@ class Capture:
         return Piece(offset, log.read(offset, end=end), record if begins else None)
 
     async def _from_disk(self, offset: int) -> list[Piece]:
-        recording = self.recording
         try:
-            data: bytes = await recording.read(offset, READ_AHEAD)
-            if not data:
-                raise Lost
-            end = offset + len(data)
-            records: list[Record] = await recording.records(offset, end, _RECORDS_AT_ONCE)
-        except StorageError as error:
-            self.failure = error
-            raise Lost from error
-        return cut(offset, data, records, whole_to=recording.end, most=_RECORDS_AT_ONCE)
-
-
-def cut(offset: int, data: bytes, records: Sequence[Record], whole_to: int, most: int) -> list[Piece]:
-    """Cut bytes read from ``offset`` on where records begin.
-
-    A last record that goes on behind ``data`` is left out, to be read whole the next time, unless it is the only
-    one. ``most`` is how many records were asked for: behind the last of so many, more may begin.
-    """
-    end = offset + len(data)
-    starts = [record.offset for record in records]
-    edges = sorted({offset, end, *(start for start in starts if offset < start < end)})
-    if len(edges) > 2 and (len(starts) >= most or end < whole_to):
-        edges.pop()
-    pieces = []
-    for begin, stop in pairwise(edges):
-        i = bisect_right(starts, begin) - 1
-        record = records[i] if i >= 0 and starts[i] == begin else None
-        pieces.append(Piece(begin, [data[begin - offset : stop - offset]], record))
-    return pieces
+            return await stored_pieces(self.recording, offset)
+        except Lost as lost:
+            if isinstance(lost.__cause__, StorageError):
+                self.failure = lost.__cause__
+            raise

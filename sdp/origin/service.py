@@ -6,7 +6,7 @@ own; the poster begins once it is open.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from random import Random
 from typing import Any
@@ -28,6 +28,7 @@ from sdp.net.threads import DaemonPool
 from sdp.observe import Point, Trace
 from sdp.origin.capture import Capture
 from sdp.origin.inlet import Inlet
+from sdp.origin.lives import Former, former_lives
 from sdp.origin.poster import Poster, PosterLimits
 from sdp.origin.settings import OriginSettings
 from sdp.stream.record import Flag
@@ -113,44 +114,42 @@ class OriginService(Service):
         """Everything that can be refused is refused before the first record. The poster stands where all is open."""
         settings = self.settings
         self._store = self._parts.open_store()
-        if self._store is not None:
-            await self._store.recover()
+        recordings = await self._store.recover() if self._store is not None else []
         self._source = self._parts.open_source()
         shown = without_secret(settings.source)
         patience = self._reactor.callLater(OPENING_TOLD_AFTER, self.log.info, "Opening {source}.", source=shown)
         self._parts.pool.start()
         try:
-            content_type = await self._begin_source()
+            await self._begin_source()
         finally:
             if patience.active():
                 patience.cancel()
         self._parts.pool.stop()
         assert self.capture is not None
-        self.poster = self._make_poster(self.capture, content_type)
+        self.poster = self._make_poster(self.capture, former_lives(recordings, self.address.name))
         self.log.info("Streaming {source} to {to}.", source=shown, to=str(self.address))
 
-    async def _begin_source(self) -> str:
-        """Open the source in the pool's thread, and let it begin; return its Content-Type."""
+    async def _begin_source(self) -> None:
+        """Open the source in the pool's thread, and let it begin."""
         reactor, pool, source = self._reactor, self._parts.pool, self._source
         content_type: str = await deferToThreadPool(reactor, pool, lambda: source.content_type)
-        self.capture = Capture(self.settings.memory, lambda: self._record_epoch(content_type))
+        self.capture = Capture(self.settings.memory, lambda: self._record_epoch(content_type), content_type)
         self.capture.on_change = self._changed
         self._source_done = Deferred()
         await deferToThreadPool(reactor, pool, source.start, self._inlet)
-        return content_type
 
-    def _make_poster(self, capture: Capture, content_type: str) -> Poster:
+    def _make_poster(self, capture: Capture, former: Sequence[Former]) -> Poster:
         settings, address, reactor = self.settings, self.address, self._reactor
         backoff = Backoff(self._parts.random, first=settings.retry_first, most=settings.retry_most)
         factory = ClientFactory(address, Role.ORIGIN, reactor)
         poster = Poster(
             capture,
             address.target,
-            content_type.encode("ascii"),
             Attempts(connecting(factory, reactor), reactor, backoff, self.log),
             self.log,
             now=self._parts.now,
             limits=PosterLimits(unanswered=settings.max_unanswered, unanswered_bytes=settings.max_unanswered_bytes),
+            former=former,
             trace=None if self._parts.trace is None else partial(self._parts.trace, Point.POSTED, address.name),
         )
         poster.on_acknowledged = self._balance

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, fail
 
 from sdp.errors import StorageError
-from sdp.origin.capture import Capture, Lost, cut
+from sdp.origin.capture import Capture
+from sdp.origin.lives import Lost, cut
 from sdp.stream.record import Flag, Record
 from tests.origin.test_poster import Disk
 

@@ -24,15 +24,14 @@ INITIALIZATION = b"\0\0\0\x10ftypiso6\0\0\0\0"
 class Origin:
     """A capture and its poster."""
 
-    def __init__(self, distributor: Distributor, name: str = "a", content_type: bytes = b"video/x-test") -> None:
+    def __init__(self, distributor: Distributor, name: str = "a", content_type: str = "video/x-test") -> None:
         self.distributor = distributor
         self.tell = Lines()
-        self.capture = Capture(1 << 20, lambda: None)
+        self.capture = Capture(1 << 20, lambda: None, content_type)
         clock = distributor.reactor
         self.poster = Poster(
             self.capture,
             b"/" + name.encode(),
-            content_type,
             Attempts(distributor.connecting(Role.ORIGIN, name), clock, Backoff(Random(1)), self.tell),
             self.tell,
             now=lambda: int(clock.seconds() * 1e6),

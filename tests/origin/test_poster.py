@@ -85,12 +85,11 @@ class Rig:
         self.disks: list[Disk] = []
         self.tell = Lines()
         factory = ClientFactory(parse_address("http://h:8080/a"), Role.ORIGIN, self.clock)
-        self.capture = Capture(window, self.new_disk if disk else lambda: None)
+        self.capture = Capture(window, self.new_disk if disk else lambda: None, "video/mp4")
         backoff = Backoff(Random(1), first=0.1, most=10)
         self.poster = Poster(
             self.capture,
             b"/a",
-            b"video/mp4",
             Attempts(self.peer.connecting(factory), self.clock, backoff, self.tell),
             self.tell,
             now=lambda: int(self.clock.seconds() * 1e6),

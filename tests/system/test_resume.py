@@ -1,0 +1,100 @@
+"""Whatever dies: what an Origin has captured is at the Distributor to its last byte, epoch by epoch."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from tests.system.processes import Process, eventually, twistd
+
+pytestmark = pytest.mark.system
+
+pytest.importorskip("av", reason="the Origin needs PyAV")
+
+SMALL = ("--size", "160x120", "--rate", "30")
+SOME = 20_000
+"""Bytes of the test pattern: half a second, some random access point among them."""
+
+
+@pytest.fixture
+def run(request: pytest.FixtureRequest) -> Callable[..., Process]:
+    """Start commands; what still runs at the test's end is ended."""
+
+    def begin(*argv: str | Path) -> Process:
+        process = Process(twistd(), "-n", "--pidfile=", *argv)
+        request.addfinalizer(process.stop)
+        return process
+
+    return begin
+
+
+def origin(port: int, name: str, store: Path) -> tuple[str | Path, ...]:
+    return ("sdp-origin", "--to", f"http://127.0.0.1:{port}/{name}", *SMALL, "--store", store)
+
+
+def epochs(store: Path) -> list[bytes]:
+    """What a store's epochs hold, the oldest first; those without a byte left out."""
+    directories = sorted(store.rglob("@*-*"))
+    contents = (b"".join(file.read_bytes() for file in sorted(each.glob("*.mp4"))) for each in directories)
+    return [content for content in contents if content]
+
+
+def size(store: Path) -> int:
+    return sum(map(len, epochs(store)))
+
+
+def grows(store: Path, by: int = SOME) -> None:
+    before = size(store)
+    eventually(lambda: size(store) > before + by, f"more in {store.name}")
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_an_origin_that_is_killed_again_and_again(start, name, run, tmp_path, seed):
+    """The Distributor dies between, too, and sometimes before the Origin does."""
+    chance, lives = Random(seed), 3
+    here, there = tmp_path / "origin", tmp_path / "distributor"
+    server: Any = start(store=there)
+    port = server.port
+    for life in range(lives):
+        posting = run(*origin(port, name, here))
+        grows(there, chance.randrange(SOME))
+        if life:
+            server.kill()
+            grows(here, chance.randrange(2 * SOME))
+        posting.kill()
+        if life:
+            server = start(store=there, port=port)
+    posting = run(*origin(port, name, here))
+    posting.wait_for("Publishing")
+    grows(there)
+    posting.terminate()
+    posting.wait()
+    eventually(lambda: len(epochs(there)[-1]) == len(epochs(here)[-1]), "the last byte")
+    recorded, received = epochs(here), epochs(there)
+    assert len(received) == len(recorded) == lives + 1
+    # Who is killed may not have written yet what it has posted.
+    assert all(theirs.startswith(own) for theirs, own in zip(received, recorded, strict=True))
+    assert sha256(received[-1]).digest() == sha256(recorded[-1]).digest()
+    assert posting.faults() == []
+    assert server.describe(name)["state"] != "ended"
+
+
+def test_a_stand_by_takes_over_and_who_was_thought_dead_leaves(start, name, run, tmp_path):
+    server = start(store=tmp_path / "distributor")
+    first = run(*origin(server.port, name, tmp_path / "first"))
+    grows(tmp_path / "distributor")
+    epoch = server.describe(name)["epoch"]
+    shutil.copytree(tmp_path / "first", tmp_path / "second", ignore=shutil.ignore_patterns("@lock"))
+    second = run(*origin(server.port, name, tmp_path / "second"))
+    second.wait_for("Publishing")
+    assert first.wait() == 1
+    assert any("has taken this stream over" in line for line in first.lines)
+    assert server.describe(name)["epoch"] != epoch
+    grows(tmp_path / "distributor")
+    assert first.faults() == second.faults() == []
