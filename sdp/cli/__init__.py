@@ -1,4 +1,4 @@
-"""The ``sdp`` command, for people at a terminal: record, look, and see it all work.
+"""The ``sdp`` command, for people at a terminal: play, record, look, and see it all work.
 
 What is heavy (the reactor, tables) is imported by the command that needs it, so that ``sdp --help`` answers at once.
 """
@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 import click
+
+from sdp.cli.lab import lab
 
 __all__ = ["main"]
 
@@ -44,6 +46,37 @@ def record(
     if from_start and at is not None:
         raise click.UsageError("--at and --from-start say two different places to begin at: leave one out.")
     sys.exit(run_record(url, file, at=at, read_token=read_token, ca_file=ca_file))
+
+
+@main.command()
+@click.argument("url")
+@click.option(
+    "--target", metavar="auto|MILLISECONDS", help="How much later than by the fastest way pictures are shown."
+)
+@click.option("--headless", is_flag=True, help="No window and no sound; statistics as lines of JSON, one a second.")
+@click.option("--terminal", is_flag=True, help="The picture in the terminal; no sound.")
+@click.option("--no-video", is_flag=True, help="Show no picture.")
+@click.option("--no-audio", is_flag=True, help="Play no sound.")
+@click.option("--full-screen", is_flag=True, help="Begin with the full screen.")
+@click.option("--record", metavar="FILE", help="Keep what is received in this file, too.")
+@click.option("--trace", metavar="FILE", help="Write when each picture passes each point of its way here.")
+@_read_token
+@_ca_file
+def play(url: str, **options: str | bool | None) -> None:
+    """Play the stream at URL, live; one that has ended from its beginning.
+
+    Space pauses; left and right go ten seconds back and forth, down and up a minute, End to what is live. f: full
+    screen; m: no sound; s: figures; q: the end.
+    """
+    from sdp.cli.playing import run_play
+
+    given: dict[str, str] = {}
+    for name, value in options.items():
+        if isinstance(value, str):
+            given[name.replace("_", "-")] = value
+        elif value:
+            given[name.removeprefix("no_").replace("_", "-")] = "no" if name.startswith("no_") else "yes"
+    sys.exit(run_play(url, given))
 
 
 @main.command()
@@ -92,3 +125,6 @@ def verify(targets: tuple[str, ...], read_token: str | None, ca_file: str | None
     from sdp.cli.verify import run_verify
 
     sys.exit(run_verify(targets, read_token=read_token, ca_file=ca_file))
+
+
+main.add_command(lab)

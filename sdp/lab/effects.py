@@ -21,7 +21,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from sdp.lab.statistics import Interval, ends, less
+from sdp.lab.statistics import Interval, ends
 
 __all__ = ["Effect", "Interaction", "Level", "Point", "interactions", "main_effects", "shares_of_variance", "steps_of"]
 
@@ -133,8 +133,8 @@ def shares_of_variance(points: Sequence[Point]) -> dict[tuple[str, ...], float] 
     grid = np.empty(shape)
     for point in points:
         grid[tuple(levels.index(point.levels[factor]) for factor, levels in steps.items())] = point.value
-    total = float(((grid - grid.mean()) ** 2).sum())
-    if not math.isfinite(total) or total == 0:
+    total = float(((grid - grid.mean()) ** 2).sum()) if np.isfinite(grid).all() else 0.0
+    if total == 0:
         return None
     axes = range(len(shape))
     mains = {axis: _marginal(grid, (axis,)) - grid.mean() for axis in axes}
@@ -172,14 +172,23 @@ def _mean(contrasts: Iterable[Corners]) -> Interval:
     """The mean of contrasts, with the interval that their cells' bootstrap rounds give it."""
     values, rounds = [], []
     for corners, drawn in contrasts:
-        values.append(float(_contrast([np.asarray([corner]) for corner in corners])[0]))
+        values.append(_contrast([np.asarray([corner]) for corner in corners]))
         rounds.append(_contrast(drawn))
-    with np.errstate(invalid="ignore"):  # what is lost on both sides of a sum has no mean, and is told as nan
-        return Interval(float(np.mean(values)), *ends(np.mean(rounds, axis=0)))
+    return Interval(float(_mean_of_known(values)[0]), *ends(_mean_of_known(rounds)))
+
+
+def _mean_of_known(rows: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    table = np.asarray(rows)
+    known = ~np.isnan(table)
+    with np.errstate(invalid="ignore"):
+        mean: NDArray[np.float64] = np.where(known, table, 0).sum(axis=0) / known.sum(axis=0)
+    return mean
 
 
 def _contrast(corners: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    if len(corners) == 2:
-        return less(corners[0], corners[1])
-    both, without_one, without_other, neither = corners
-    return less(less(both, without_one), less(without_other, neither))
+    """The difference, or the difference of differences. Cells that are lost either way tell nothing of it: nan."""
+    with np.errstate(invalid="ignore"):
+        if len(corners) == 2:
+            return corners[0] - corners[1]
+        both, without_one, without_other, neither = corners
+        return (both - without_one) - (without_other - neither)

@@ -36,6 +36,7 @@ __all__ = [
     "drift",
     "ends",
     "less",
+    "lost_difference",
     "mean_interval",
     "pool",
     "quantile",
@@ -239,6 +240,20 @@ def difference(
     first = draws(before, probability, rounds=rounds, seed=seed)
     second = draws(after, probability, rounds=rounds, seed=seed + 1)
     return Interval(float(value[0]), *ends(less(second, first), confidence))
+
+
+def lost_difference(before: Pool, after: Pool, *, confidence: float = CONFIDENCE, seed: int = SEED) -> Interval:
+    """Return by how much the share of frames that were never shown differs, with its interval; both pools non-empty."""
+    rounds = _rounds(int(before.firsts[-1] + after.firsts[-1]))
+    shares = []
+    for at, each in enumerate((before, after)):
+        units = int(each.firsts[-1])
+        lost = np.bincount(each.unit, each.weight * np.isinf(each.latency), minlength=units)
+        due = np.bincount(each.unit, each.weight, minlength=units)
+        counts = _drawn(each, rounds, np.random.default_rng(seed + at))
+        shares.append((lost.sum() / due.sum(), counts @ lost / (counts @ due)))
+    (was, first), (now, second) = shares
+    return Interval(float(now - was), *ends(second - first, confidence))
 
 
 def widened(interval: Interval, comparisons: int) -> Interval:

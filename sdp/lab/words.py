@@ -1,0 +1,208 @@
+"""A run in words: numbers as a person reads them, and the answer in a sentence. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sdp.lab.effects import Effect
+from sdp.lab.statistics import PROBABILITIES, Interval
+from sdp.lab.summary import Condition, Summary
+
+__all__ = ["NEVER", "NOTHING", "answer", "duration", "interval", "percent", "question", "signed", "step", "way"]
+
+NEVER: Final = "never"
+"""In place of a latency that has no end."""
+
+NOTHING: Final = "\N{EN DASH}"
+"""In place of what is not known."""
+
+
+def duration(microseconds: float) -> str:
+    """``4.13 ms``, ``41.3 ms``, ``413 ms``, ``4.13 s``: three digits, which is more than most of them deserve."""
+    if math.isnan(microseconds):
+        return NOTHING
+    if math.isinf(microseconds):
+        return NEVER
+    size = abs(microseconds)
+    value, unit = (microseconds / 1000, "ms") if size < 9_995_000 else (microseconds / 1e6, "s")
+    digits = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
+    text = f"{value:,.{digits}f}"
+    return f"{'0.00' if text == '-0.00' else text} {unit}".replace("-", "\N{MINUS SIGN}")
+
+
+def signed(microseconds: float) -> str:
+    """A difference, with its sign."""
+    if math.isinf(microseconds):
+        return "until never" if microseconds > 0 else "from never"
+    return ("+" if microseconds > 0 else "") + duration(microseconds)
+
+
+def interval(found: Interval, show: Any = duration) -> str:
+    """``4.13 ms to 4.40 ms``, the unit once where it is the same."""
+    low, high = show(found.low), show(found.high)
+    if low == high:
+        return str(low)
+    unit = high.rsplit(" ", 1)[-1]
+    return f"{low.removesuffix(' ' + unit)} to {high}"
+
+
+def percent(share: float) -> str:
+    """``0.3 %``; never a rounded 0 or 100 where it is not that."""
+    if math.isnan(share):
+        return NOTHING
+    if share in (0, 1):
+        return f"{share:.0%}".replace("%", " %")
+    if share < 0.0005:
+        return "< 0.1 %"
+    return f"{min(share * 100, 99.9):.1f} %"
+
+
+_NAMES: Final = {"presented": "presented", "decoded": "its decoded picture", "fetched": "its last byte at the consumer"}
+
+
+def way(end: str) -> str:
+    """What a latency is the time of."""
+    return (
+        f"from the drawing of a frame to {_NAMES[end]}" if end != "presented" else "from a frame's drawing to the eye"
+    )
+
+
+def step(start: str, end: str) -> str:
+    """A bar of a waterfall by what happens in it."""
+    return _STEPS.get(end, f"to relay {end[3:]}" if end.startswith("hop") else f"{start} to {end}")
+
+
+_STEPS: Final = {
+    "encoded": "encoding",
+    "written": "packaging",
+    "posted": "posting",
+    "received": "to the Distributor",
+    "appended": "into the log",
+    "durable": "sync",
+    "fanned_out": "fan-out",
+    "fetched": "to the consumer",
+    "decoded": "decoding",
+    "presented": "presentation",
+}
+
+
+def question(summary: Summary) -> str:
+    """What was asked: the scenario's own words, else what it varies."""
+    asked = _find(summary.run, "question") or _find(summary.run, "title")
+    if asked:
+        return asked
+    if not summary.steps:
+        return "What is the latency?"
+    names = list(summary.steps)
+    listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    return f"What {'does' if len(names) == 1 else 'do'} {listed} cost?"
+
+
+def _find(run: Any, key: str) -> str | None:
+    for table in (run, run.get("scenario"), run.get("run")):
+        if isinstance(table, dict) and isinstance(table.get(key), str) and table[key] not in ("", "none"):
+            return str(table[key])
+    return None
+
+
+def answer(summary: Summary) -> str:
+    """What came out, in a sentence or a few: the medians, what matters beyond noise, what was lost."""
+    conditions = summary.known
+    if not conditions:
+        return "No picture was due in any cell: there is nothing to tell."
+    if len(conditions) == 1:
+        parts = [_alone(conditions[0], summary)]
+    elif len(summary.steps) == 1:
+        parts = [_one_factor(conditions, summary)]
+    else:
+        parts = [_many_factors(summary, conditions)]
+    return " ".join(each for each in (*parts, _lost(conditions), _recovered(conditions), _drifted(conditions)) if each)
+
+
+def _alone(condition: Condition, summary: Summary) -> str:
+    median, _, late, greatest = condition.quantiles
+    return (
+        f"Half of the frames take at most {duration(median.value)} {way(summary.end)}, "
+        f"99 of 100 at most {duration(late.value)}, and the slowest {duration(greatest.value)}."
+    )
+
+
+def _one_factor(conditions: Sequence[Condition], summary: Summary) -> str:
+    [(name, levels)] = summary.steps.items()
+    ordered = sorted(conditions, key=lambda each: levels.index(each.levels[name]))
+    best = min(ordered, key=lambda each: each.quantiles[0].value)
+    worst = max(ordered, key=lambda each: each.quantiles[0].value)
+    distinct = [each for each in summary.effects[PROBABILITIES[0]] if each.interval.excludes_zero]
+    if not distinct:
+        return (
+            f"{_begun(name)} makes no difference to the median beyond noise: "
+            f"it is {_shown(best)} to {_shown(worst)} {way(summary.end)}."
+        )
+    tails = f"p99 {duration(best.quantiles[2].value)} and {duration(worst.quantiles[2].value)}"
+    return (
+        f"The median {way(summary.end)} goes from {_shown(best)} ({best.label}) to {_shown(worst)} ({worst.label}); "
+        f"{tails}."
+    )
+
+
+def _begun(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]
+
+
+def _shown(condition: Condition) -> str:
+    return duration(condition.quantiles[0].value)
+
+
+def _many_factors(summary: Summary, conditions: Sequence[Condition]) -> str:
+    largest: dict[str, Effect] = {}
+    for effect in summary.effects[PROBABILITIES[0]]:
+        if effect.factor not in largest or abs(effect.interval.value) > abs(largest[effect.factor].interval.value):
+            largest[effect.factor] = effect
+    ordered = sorted(largest.values(), key=lambda each: -abs(each.interval.value))
+    real = [each for each in ordered if each.interval.excludes_zero]
+    idle = [each.factor for each in ordered if not each.interval.excludes_zero]
+    best = min(conditions, key=lambda each: each.quantiles[0].value)
+    sentences = []
+    if real:
+        told = [
+            f"{each.factor} ({signed(each.interval.value)} for {each.level} beside {each.reference})"
+            for each in real[:3]
+        ]
+        sentences.append(
+            f"What counts most is {told[0]}" + (f", then {' and '.join(told[1:])}" if told[1:] else "") + "."
+        )
+    if idle:
+        makes = "makes" if len(idle) == 1 else "make"
+        sentences.append(_begun(f"{' and '.join(idle)} {makes} no difference beyond noise."))
+    sentences.append(f"The lowest median, {_shown(best)} {way(summary.end)}, is that of {best.label}.")
+    return " ".join(sentences)
+
+
+def _lost(conditions: Sequence[Condition]) -> str:
+    due, lost = sum(each.counts.due for each in conditions), sum(each.counts.lost for each in conditions)
+    if lost == 0:
+        return f"Each of the {due:,} frames was shown."
+    worst = max(conditions, key=lambda each: each.lost.value)
+    where = f", most with {worst.label} ({percent(worst.lost.value)})" if len(conditions) > 1 else ""
+    return f"{lost:,} of {due:,} frames were never shown{where}."
+
+
+def _recovered(conditions: Sequence[Condition]) -> str:
+    times = sorted(each.seconds for condition in conditions for each in condition.recoveries)
+    if not times:
+        return ""
+    middle = times[(len(times) - 1) // 2]
+    if math.isinf(times[-1]):
+        never = sum(math.isinf(each) for each in times)
+        return f"After {never} of {len(times)} faults frames never came as before."
+    return f"After a fault frames come as before in {duration(middle * 1e6)}, at worst in {duration(times[-1] * 1e6)}."
+
+
+def _drifted(conditions: Sequence[Condition]) -> str:
+    found = [each for each in conditions if each.drift.excludes_zero and abs(each.drift.value) >= 100]
+    if not found:
+        return ""
+    worst = max(found, key=lambda each: abs(each.drift.value))
+    return f"The latency drifts by {signed(worst.drift.value)} a second with {worst.label}."
