@@ -6,6 +6,8 @@ Each is a coroutine that decides where the answer begins and how its content is 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from twisted.internet.interfaces import IReactorTime
 
 from sdp.distributor.asking import Ask, Interval, check_possessed, holds, live_start, missing
@@ -218,7 +220,7 @@ class Answers:
         self,
         exchange: Exchange,
         epoch: Epoch,
-        forms: dict[bool, Raw] | dict[bool, Parts],
+        forms: Mapping[bool, Form],
         framing: Framing,
         start: int,
         before: Initialization | None,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import Enum, auto
-from typing import Any, Protocol, cast
+from typing import Any, ClassVar, Protocol, cast
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -74,6 +74,10 @@ class Inflow:
 
     log = Logger(namespace="sdp.distributor.relay")
 
+    accept: ClassVar[bytes] = b"multipart/byteranges"
+    """The form in which the upstream is asked for the log."""
+    framer: ClassVar[type[ToldFramer]] = ToldFramer
+
     def __init__(
         self,
         name: str,
@@ -84,8 +88,6 @@ class Inflow:
         blocks: Blocks,
         memory: int,
         passed: Iterable[str] = (),
-        *,
-        hop: bool = True,
     ) -> None:
         self.name = name
         self.phase = Phase.SEEKING
@@ -100,7 +102,6 @@ class Inflow:
         self._blocks = blocks
         self._memory = memory
         self._passed = tuple(passed)
-        self._hop = hop
         self._waiting: list[Deferred[SDPError | None]] = []
         self._fault: SDPError | None = None
         """Why there is nothing to give out, as the last round has found it; None while one is under way."""
@@ -282,7 +283,7 @@ class Inflow:
             self.name,
             told.epoch,
             StreamLog(self._memory, start),
-            ToldFramer(start),
+            self.framer(start),
             declared_type=told.content_type,
             recording=cast(Any, recording),
         )
@@ -333,7 +334,7 @@ class Inflow:
         watching.addErrback(lambda failure: failure.trap(CancelledError) and None)
         try:
             while True:
-                before = epoch.end
+                before = epoch.end, epoch.log.known
                 try:
                     if await self._ask(client, upstream, epoch, by_name=by_name):
                         return
@@ -346,7 +347,7 @@ class Inflow:
                         return
                     raise
                 whole = True
-                if epoch.end == before:
+                if (epoch.end, epoch.log.known) == before:
                     raise Disconnected("The upstream's answer ended without a byte.")
         finally:
             watching.cancel()
@@ -387,20 +388,15 @@ class Inflow:
 
     async def _ask(self, client: ClientProtocol, upstream: Upstream, epoch: Epoch, *, by_name: bool) -> bool:
         """Ask once for what follows on the log's end. Return whether nothing ever will."""
-
-        def take(piece: Piece) -> None:
-            upstream.bytes_received += len(piece.data)
-            self._take(upstream, epoch, piece)
-
-        held = b"bytes 0-%d/*" % (epoch.end - 1) if epoch.end else b"bytes */0"
+        held = self._held(epoch)
         lines = [
             *upstream.lines(self._passed),
-            (b"Accept", b"multipart/byteranges"),
-            (b"Content-Range", held),
+            (b"Accept", self.accept),
+            (b"Content-Range", b"bytes 0-%d/*" % (held - 1) if held else b"bytes */0"),
             (b"If-Match", b'"%b"' % epoch.id.encode("latin-1")),
         ]
         query = b"epoch=" + epoch.id.encode("latin-1") if by_name else b""
-        body = PartsBody(take, client.abort)
+        body = self._body(client, upstream, epoch)
         head = client.request(b"GET", upstream.target(self.name, query), lines, None, body)
         head.addCallback(self._look_at, body, epoch)
         response = await head
@@ -415,15 +411,30 @@ class Inflow:
             raise _Changed
         raise refusal_of(Answer(response, body.other))
 
-    @staticmethod
-    def _look_at(response: Response, body: PartsBody, epoch: Epoch) -> Response:
+    def _look_at(self, response: Response, body: Any, epoch: Epoch) -> Response:
         """Let the content through where it is this epoch's."""
         if response.status == 206:
-            boundary = boundary_of(response.headers.get(b"content-type") or b"")
             if response.headers.get(b"etag") != b'"%b"' % epoch.id.encode("latin-1"):
                 raise ProtocolError("The upstream answers with another epoch than was asked for.")
-            body.parts = PartsReader(boundary)
+            self._open(response, body)
         return response
+
+    def _held(self, epoch: Epoch) -> int:
+        """How much of the log need not come again."""
+        return epoch.end
+
+    def _body(self, client: ClientProtocol, upstream: Upstream, epoch: Epoch) -> Any:
+        """What takes an answer's content: it has ``parts``, ``other`` and ``over`` as :class:`PartsBody` has."""
+
+        def take(piece: Piece) -> None:
+            upstream.bytes_received += len(piece.data)
+            self._take(upstream, epoch, piece)
+
+        return PartsBody(take, client.abort)
+
+    def _open(self, response: Response, body: Any) -> None:
+        """The content is the log, in the form that was asked for. ProtocolError where it is in another."""
+        body.parts = PartsReader(boundary_of(response.headers.get(b"content-type") or b""))
 
     # -- records -----------------------------------------------------------------------------------------------
 
@@ -436,15 +447,23 @@ class Inflow:
             if not data:
                 return
         elif piece.offset > log.end:
-            framer: Any = epoch.framer
-            recording: Any = epoch.recording
-            for each in (log, framer, recording):
-                each.restart(piece.offset)
-        self._achieved = True
-        self._heard_at = self._clock.seconds()
+            self._jump(epoch, piece.offset)
         if begins:
             self._tell(epoch, piece, now)
         epoch.append(data, now)
+        self._appended(upstream, epoch)
+
+    @staticmethod
+    def _jump(epoch: Epoch, offset: int) -> None:
+        """The log goes on at ``offset``; what lies before is the upstream's to give."""
+        framer: Any = epoch.framer
+        recording: Any = epoch.recording
+        for each in (epoch.log, framer, recording):
+            each.restart(offset)
+
+    def _appended(self, upstream: Upstream, epoch: Epoch) -> None:
+        self._achieved = True
+        self._heard_at = self._clock.seconds()
         if self.epoch is not epoch and self._current is epoch and self._joined(epoch):
             self._give_out(epoch, upstream)
 
@@ -458,12 +477,7 @@ class Inflow:
             flags |= Flag.RANDOM_ACCESS
         self._in_initialization = piece.initialization
         framer: Any = epoch.framer
-        hops = piece.hop_times
-        if self._hop:
-            hops = (*hops, piece.received_time)
-        else:
-            now = piece.received_time
-        framer.tell(Record(epoch.end, flags, piece.capture_time, now, hops))
+        framer.tell(Record(epoch.end, flags, piece.capture_time, now, (*piece.hop_times, piece.received_time)))
 
     def _joined(self, epoch: Epoch) -> bool:
         """Whether the log stands where a joining consumer begins: an initialization segment alone may come before a

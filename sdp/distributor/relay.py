@@ -59,8 +59,8 @@ class _Kept:
 class Relay:
     """What a Distributor does about streams that are its upstreams'.
 
-    ``hop`` is False where the upstream is another process of this very Distributor: then neither Via nor the times of
-    receipt tell of the way between them.
+    ``hop`` is False where the upstream is another process of this very Distributor: then Via does not tell of the way
+    between them. ``kind`` is how a stream comes from there.
     """
 
     log = Logger(namespace="sdp.distributor.relay")
@@ -75,6 +75,7 @@ class Relay:
         linger: float,
         *,
         hop: bool = True,
+        kind: type[Inflow] = Inflow,
     ) -> None:
         self.upstreams = upstreams
         self.pseudonym = pseudonym
@@ -84,6 +85,7 @@ class Relay:
         self._new_backoff = new_backoff
         self._linger = linger
         self._hop = hop
+        self._kind = kind
         self._blocks = Blocks()
         self._uplinks = Uplinks(upstreams)
         self._kept: dict[str, _Kept] = {}
@@ -154,16 +156,8 @@ class Relay:
             settings = self._streams.settings
             if len(self._kept) >= settings.max_streams:
                 raise Refusal(503, "Too many streams", "This relay carries --max-streams already.")
-            inflow = Inflow(
-                name,
-                self.upstreams,
-                self._clock,
-                self._new_backoff(),
-                self,
-                self._blocks,
-                settings.memory,
-                passed,
-                hop=self._hop,
+            inflow = self._kind(
+                name, self.upstreams, self._clock, self._new_backoff(), self, self._blocks, settings.memory, passed
             )
             kept = self._kept[name] = _Kept(inflow)
         if kept.running is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 from collections.abc import Callable
 from random import Random
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 from twisted.application.service import Service
@@ -119,6 +119,8 @@ class DistributorService(Service):
 
     log = Logger(namespace="sdp.distributor")
 
+    _answers: ClassVar[type[Answers]] = Answers
+
     def __init__(
         self, settings: DistributorSettings, reactor: Any, leave: Callable[[int], None], parts: DistributorParts
     ) -> None:
@@ -222,7 +224,7 @@ class DistributorService(Service):
 
     def _make_answers(self, streams: Streams) -> Answers:
         boundary = self._parts.random_bytes(16).hex().encode()
-        return Answers(streams, self._reactor, boundary, cors_lines(self.settings.allow_origin))
+        return self._answers(streams, self._reactor, boundary, cors_lines(self.settings.allow_origin))
 
     def _make_factory(self, kind: type[ServerChannelFactory], site: Site) -> ServerChannelFactory:
         settings = self.settings

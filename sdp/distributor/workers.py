@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 from sdp.distributor.access import Access, Role, declared_role
 from sdp.distributor.answers import Answers
 from sdp.distributor.asking import Ask, read_ask
+from sdp.distributor.mirror import MirrorAnswers, MirrorInflow
 from sdp.distributor.names import parse_target, stream_name
 from sdp.distributor.relay import Relay
 from sdp.distributor.reports import REPORT_TARGET, Colleagues, Report, encode_report, summed
@@ -137,6 +138,7 @@ class _Worker(DistributorService):
 class FirstWorker(_Worker):
     """The process that holds the streams and their store, and serves its share of the consumers."""
 
+    _answers = MirrorAnswers
     _others: Colleagues | None = None
 
     def _colleagues(self) -> Colleagues:
@@ -196,6 +198,7 @@ class OtherWorker(_Worker):
             first.pseudonym,
             settings.upstream_linger,
             hop=False,
+            kind=MirrorInflow,
         )
         passing_on = UNIXClientEndpoint(self._reactor, str(seat.tunnel_path))
         site = LiveSite(

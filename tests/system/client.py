@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import socket
+import ssl
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -85,7 +86,13 @@ class Peer:
     """One connection. A response's content is read with :meth:`some`, :meth:`exactly`, :meth:`rest`."""
 
     def __init__(
-        self, port: int, *, host: str = "127.0.0.1", receive_buffer: int | None = None, source: str | None = None
+        self,
+        port: int,
+        *,
+        host: str = "127.0.0.1",
+        receive_buffer: int | None = None,
+        source: str | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.socket = socket.socket()
         if receive_buffer is not None:
@@ -96,6 +103,8 @@ class Peer:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             self.socket.connect((host, port))
+            if tls is not None:
+                self.socket = tls.wrap_socket(self.socket, server_hostname=host)
         except OSError:
             self.socket.close()
             raise

@@ -21,16 +21,17 @@ _running: list[Distributor] = []
 @pytest.fixture(scope="module")
 def distributor() -> Iterator[Distributor]:
     """A Distributor without a disk, for a whole module."""
-    yield from _run(Distributor("--idle-timeout", "20"))
+    yield from running(Distributor("--idle-timeout", "20"))
 
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Distributor]:
     """A Distributor with a disk, for a whole module."""
-    yield from _run(Distributor(store=tmp_path_factory.mktemp("store")))
+    yield from running(Distributor(store=tmp_path_factory.mktemp("store")))
 
 
-def _run(server: Distributor) -> Iterator[Distributor]:
+def running(server: Distributor) -> Iterator[Distributor]:
+    """Give out a Distributor that is looked after, and end it then."""
     _running.append(server)
     try:
         yield server

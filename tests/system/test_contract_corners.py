@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import resource
 import shutil
 import socket
@@ -259,9 +260,13 @@ def test_delete_while_somebody_waits_for_the_first_byte(distributor: Distributor
     with distributor.peer() as origin, distributor.peer() as plain, distributor.peer() as poll:
         origin.send(origin.head_bytes("POST", f"/{name}", OPEN))
         eventually(lambda: distributor.call("HEAD", f"/{name}").status == 200)
+        for peer in (plain, poll):
+            assert peer.call("GET", "/-/health").status == 200  # from here on the process that answers it counts it
+        before = distributor.metric("sdp_requests_total")
         plain.ask("GET", f"/{name}")
         poll.ask("GET", f"/{name}", {"Content-Range": "bytes */0", "Prefer": "wait=30"})
-        distributor.call("GET", "/-/health")
+        asked = itertools.count(int(before) + 1)
+        eventually(lambda: distributor.metric("sdp_requests_total") == next(asked) + 2, "both requests")
         assert distributor.call("DELETE", f"/{name}").status == 204
         ended = plain.response()
         assert (ended.status, ended.body) == (200, b"")

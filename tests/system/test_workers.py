@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -13,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.client import Cut, Peer
+from tests.net.certificates import certificate
+from tests.system.client import LAST_CHUNK, OPEN_END, Cut, Peer, chunk
 from tests.system.media import CONTENT_TYPE, movie
 from tests.system.processes import Distributor, Process, eventually
 from tests.system.programs import Service, in_foreground
@@ -122,6 +124,34 @@ def test_a_connection_may_go_from_what_is_live_to_anything_else(start: Start, na
             assert peer.call("POST", f"/{own}", body, b"abc").status == 201
             assert peer.call("HEAD", f"/{own}").end == 3
             assert peer.call("DELETE", f"/{own}").status == 204
+
+
+def test_over_tls_each_of_them_serves(run: Callable[..., Process], tmp_path: Path, name: str) -> None:
+    made, key = certificate("localhost")
+    (tmp_path / "cert.pem").write_bytes(made)
+    (tmp_path / "key.pem").write_bytes(key)
+    listen = f"ssl:0:interface=127.0.0.1:privateKey={tmp_path}/key.pem:certKey={tmp_path}/cert.pem"
+    process = run(*in_foreground("distributor", *TWO, "--store", "none", "--listen", listen))
+    port = int(process.wait_for(r"Listening on .*port=\d+").partition("port=")[2].partition(")")[0])
+    trusting = ssl.create_default_context(cadata=made.decode())
+    with ExitStack() as ending:
+
+        def peer() -> Peer:
+            return ending.enter_context(Peer(port, tls=trusting))
+
+        origin = peer()
+        fields = {"Content-Type": CONTENT_TYPE, "Transfer-Encoding": "chunked"}
+        origin.send(origin.head_bytes("POST", f"/{name}", fields) + chunk(FILM.data[:7000]))
+        eventually(lambda: peer().call("HEAD", f"/{name}").end == 7000, "the beginning")
+        viewers = [peer() for _ in range(MANY)]
+        for viewer in viewers:
+            viewer.ask("GET", f"/{name}", {"Content-Range": "bytes */0"})
+            assert viewer.head()["Content-Range"] == f"bytes 0-{OPEN_END}/*"
+        origin.send(chunk(FILM.data[7000:]) + LAST_CHUNK)
+        assert {viewer.rest() for viewer in viewers} == {FILM.data}
+        assert origin.response("POST").end == len(FILM.data)
+    process.stop()
+    assert process.faults() == []
 
 
 def test_an_address_that_is_taken_is_one_clear_line(run: Callable[..., Process]) -> None:
