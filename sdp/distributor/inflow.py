@@ -243,6 +243,10 @@ class Inflow:
         while True:
             told = await self._look(upstream)
             epoch = self._current
+            if epoch is not None and not epoch.ended and epoch.id == told.epoch and told.ended and told.end < epoch.end:
+                # It died with its newest bytes, and the epoch ended before anybody had sent them again.
+                self._lose(upstream, epoch, told)
+                epoch = None
             if epoch is None or epoch.id != told.epoch or epoch.ended:
                 if epoch is not None and not epoch.ended:
                     await self._let_go(upstream, epoch, told)
@@ -316,13 +320,17 @@ class Inflow:
         except (SDPError, _Changed) as error:
             if isinstance(error, Disconnected):
                 raise
-            if told.ended and len(self._upstreams) > 1:
-                raise Disconnected(f"{upstream} has only another epoch, which has ended.") from error
-            self.log.warn("{name}: the rest of epoch {epoch} is lost.", name=self.name, epoch=epoch.id)
-            if self.epoch is epoch:
-                self._outlet.cut(epoch)
+            self._lose(upstream, epoch, told)
         else:
             self._finish(epoch)
+
+    def _lose(self, upstream: Upstream, epoch: Epoch, told: Told) -> None:
+        """Nothing more of an epoch is to be had here. Disconnected where another upstream may have it."""
+        if told.ended and len(self._upstreams) > 1:
+            raise Disconnected(f"{upstream} has only what has ended, and not all of epoch {epoch.id}.")
+        self.log.warn("{name}: the rest of epoch {epoch} is lost.", name=self.name, epoch=epoch.id)
+        if self.epoch is epoch:
+            self._outlet.cut(epoch)
 
     async def _receive(self, upstream: Upstream, epoch: Epoch, *, by_name: bool = False) -> None:
         """Ask on a connection of our own, again and again, until the epoch has ended and is here."""
@@ -409,6 +417,11 @@ class Inflow:
             return True
         if response.status == 412:
             raise _Changed
+        if response.status == 416 and by_name:
+            # Where another epoch is the current one, this one grows no more.
+            raise Refusal(
+                416, "Behind", f"The epoch has ended at {complete_length(response.headers)} there, before here."
+            )
         raise refusal_of(Answer(response, body.other))
 
     def _look_at(self, response: Response, body: Any, epoch: Epoch) -> Response:

@@ -102,13 +102,14 @@ class Network(MemoryReactorClock):
 
 
 class Node:
-    """One Distributor, or a relay where it has ``upstream`` nodes."""
+    """One Distributor, or a relay where it has ``upstream`` nodes. ``disk`` is an IStore that outlives it, or None."""
 
-    def __init__(self, network: Network, name: str, *upstream: str, **options: str) -> None:
+    def __init__(self, network: Network, name: str, *upstream: str, disk: Any = None, **options: str) -> None:
         self.network = network
         self.name = name
         self.up = True
         self.ends: list[Any] = []
+        self._disk = disk
         given: dict[str, Any] = {"listen": "tcp:80", "store": "none"}
         given |= {key.replace("_", "-"): value for key, value in options.items()}
         if upstream:
@@ -121,7 +122,7 @@ class Node:
 
     def _start(self) -> None:
         parts = DistributorParts(
-            open_store=lambda: None,
+            open_store=lambda: self._disk,
             wall_clock=self.network.seconds,
             random_bytes=lambda size: f"{self.name}{next(self._seeds)}".encode().rjust(size, b".")[-size:],
         )

@@ -18,6 +18,7 @@ from sdp.distributor.upstream import ANSWER_TIMEOUT
 from sdp.errors import ConfigurationError
 from sdp.net.client import Disconnected
 from sdp.settings import load
+from tests.distributor.disk import Disk
 from tests.distributor.network import Network, Node, Viewer, outcome
 from tests.system.media import movie
 
@@ -327,6 +328,29 @@ class TestComingAndGoing:
         assert isinstance(plain[0], Disconnected)  # it did not end as if it were whole
         assert len(set(viewer.epochs)) == 2
         assert viewer.pieces[-1].data == b"other"
+
+    @pytest.mark.parametrize("another", [True, False])
+    def test_an_epoch_that_ended_before_what_is_here_breaks_off(self, another: bool) -> None:
+        """Its Distributor died with bytes that it had given out, and its Origin did not send them again."""
+        network, disk = Network(), Disk()
+        node = Node(network, "/0", disk=disk)
+        relay = Node(network, "/1", "/0")
+        node.post("0-7/*", b"abcdefgh", TEXT)
+        viewer, plain = Viewer(relay), relay.ask("GET", "/a")
+        assert viewer.content() == b"abcdefgh"
+        node.kill()
+        [kept] = disk.kept
+        del kept.data[5:]
+        kept.end = kept.written = kept.durable = 5
+        node.begin_anew()
+        network.settle(2)
+        assert not plain  # the Origin may send the rest again
+        node.post("*/5")
+        if another:
+            node.post("0-2/*", b"new", TEXT)
+        network.settle(5)
+        assert isinstance(plain[0], Disconnected)  # it did not end as if it were whole
+        assert Viewer(relay).content() == (b"new" if another else b"abcde")
 
     def test_an_epoch_that_went_on_elsewhere_while_we_were_cut_off_is_taken_to_its_end(self) -> None:
         network, nodes = chain(2)
