@@ -18,6 +18,7 @@ COMMANDS = {
     "sdp-distributor": "sdp.tap.distributor",
     "sdp-origin": "sdp.tap.origin",
     "sdp-consumer": "sdp.tap.consumer",
+    "sdp-player": "sdp.tap.player",
 }
 
 

@@ -177,11 +177,14 @@ class Playout:
         """What decoding and presenting take here, in microseconds: measured by the player, added to the target."""
         self.stalls = 0
         self.skips = 0
+        self.line = 0
+        """Which line of time this is: one more each time that all begins anew."""
         self._stalled_before: int | None = None
         self.reset()
 
     def reset(self) -> None:
         """Another time line begins: a new epoch, or a seek. What was learnt of stalls is kept."""
+        self.line += 1
         self.state = State.WAITING
         self._offsets = _Offsets()
         self._tracks: dict[int, _Track] = {}
@@ -241,6 +244,11 @@ class Playout:
     def target(self) -> float:
         """The delay that is aimed at, in microseconds over the fastest arrival."""
         return (self._auto if self.rules.target is None else self.rules.target) + self.overhead
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything of this line of time has arrived."""
+        return bool(self._tracks)
 
     @property
     def end(self) -> int:

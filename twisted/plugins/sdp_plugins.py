@@ -25,3 +25,10 @@ consumer = ServiceMaker(
     "Fetch a live stream, and keep a gapless copy of it.",
     "sdp-consumer",
 )
+
+player = ServiceMaker(
+    "SDP Player",
+    "sdp.tap.player",
+    "Play a live stream, as close to its live edge as the network allows.",
+    "sdp-player",
+)
