@@ -17,6 +17,47 @@ def lab() -> None:
     """Measure what an architecture costs, in milliseconds."""
 
 
+_short = click.option("--short", is_flag=True, help="The scenario's short form: fewer levels, less time.")
+_engine = click.option(
+    "--engine",
+    type=click.Choice(["processes", "virtual"]),
+    default="processes",
+    show_default=True,
+    help="Real processes over real sockets, or the same cores in virtual time.",
+)
+
+
+@lab.command()
+@click.argument("scenario")
+@click.option("--out", type=_directory, help="The run's directory; by default lab/SCENARIO.")
+@_engine
+@_short
+def run(scenario: str, out: Path | None, engine: str, short: bool) -> None:
+    """Run SCENARIO: a shipped one's name, or a file (.toml). Stopped before its end, it goes on where it was."""
+    from sdp.cli.lab_running import run_scenario
+
+    sys.exit(run_scenario(scenario, out, engine, short=short))
+
+
+@lab.command(name="list")
+def list_() -> None:
+    """Show the scenarios that come with SDP."""
+    from sdp.cli.lab_running import run_list
+
+    sys.exit(run_list())
+
+
+@lab.command()
+@click.argument("scenario")
+@_engine
+@_short
+def check(scenario: str, engine: str, short: bool) -> None:
+    """Say what SCENARIO would do, and what is missing here to run it. Leaves with 1 where something is."""
+    from sdp.cli.lab_running import run_check
+
+    sys.exit(run_check(scenario, engine, short=short))
+
+
 @lab.command()
 @click.argument("directory", type=_directory)
 @click.option("--markdown", is_flag=True, help="Only show the summary, as Markdown.")

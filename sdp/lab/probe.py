@@ -32,14 +32,14 @@ STAY_PICTURES = 5
 
 @attrs.frozen(kw_only=True)
 class Orders:
-    """What a probe is told. ``joins``: how many times it comes in anew at chance moments, from ``begin`` on over
-    ``seconds`` (0: it comes at once and stays); its consumers are numbered from ``consumer`` on."""
+    """What a probe is told. ``joins``: how many times it comes in anew at chance moments of ``seconds``, from the
+    time on that the second line of standard input says, in microseconds (0: it comes at once and stays); its consumers
+    are numbered from ``consumer`` on."""
 
     asked: Asked
     out: Path
     consumer: int = 0
     joins: int = 0
-    begin: int = 0
     seconds: float = 0.0
     seed: int = 0
 
@@ -132,9 +132,13 @@ class _Probe:
 
     def _join_often(self, out: TextIO) -> None:
         orders, chance = self._orders, Random(self._orders.seed)
+        said = sys.stdin.readline().strip()
+        if not said.isdigit():
+            return
+        begin = int(said)
         moments = sorted(chance.uniform(0, orders.seconds) for _ in range(orders.joins))
         for number, moment in enumerate(moments):
-            if self._leave.wait(max(0.0, (orders.begin - now()) / 1e6 + moment)):
+            if self._leave.wait(max(0.0, (begin - now()) / 1e6 + moment)):
                 return
             self._stop = Event()
             out.write(f"!{orders.consumer + number},{now()}\n")

@@ -80,7 +80,7 @@ class Proxy:
             return
         *lines, self._orders = (self._orders + data).split(b"\n")
         for line in lines:
-            word, rest = (line.decode("ascii").split() + [""])[:2]
+            word, _space, rest = line.decode("ascii").partition(" ")
             if word == "stall":
                 self.stall(float(rest))
             elif word == "cut":

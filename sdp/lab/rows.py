@@ -92,8 +92,8 @@ PROCESSES: Final[Mapping[str, Any]] = {
 
 EVENTS: Final[Mapping[str, Any]] = {"cell": pl.Int32, "time": pl.Int64, "kind": pl.String, "detail": pl.String}
 """``kind`` is one of: begin, measure, end (of the cell); join, first (a consumer's request, and its first picture
-shown: ``detail`` is the consumer's number); stall, resume (a link's, or a player's); cut, kill, restart, sent-twice
-(a number of bytes), note."""
+shown: ``detail`` is the consumer's number); stall (the link's); cut, kill, restart; late (a picture that came too
+late for the player: its consumer's number, and by how many microseconds); sent-twice (a number of bytes), note."""
 
 
 def hop_columns(hops: int) -> tuple[str, ...]:
