@@ -74,6 +74,14 @@ class IRecording(Interface):
     failure = Attribute(
         "None, or the StorageError that stopped the recording; of status 410 where all of it was given up"
     )
+    holes = Attribute(
+        "the holes between ``start`` and ``end`` that cannot be read, as (first offset, offset after the last), ascending"
+    )
+    missing = Attribute("the same without what fill() has been given: it can be read once it is written")
+    unsettled = Attribute(
+        "the first offset of what fill() has been given that a power loss would not keep yet; None: there is none."
+        " ``durable`` does not speak of it"
+    )
     on_change = Attribute(
         "callable without arguments or None; called in the reactor's thread after written, durable, start or failure"
         " changed"
@@ -85,6 +93,22 @@ class IRecording(Interface):
         """Queue bytes that follow on ``end``, and Records newly known (in order; they may begin in bytes
         queued before). Never raises for the disk's sake: see ``failure``."""
 
+    def skip_to(offset):
+        """Go on at ``offset``, past ``end``: what lies between is a hole. An append() has to follow."""
+
+    def fill(offset, data, records, taken=b""):
+        """Queue bytes for the front of a hole, which begins at ``offset`` and does not end before they do, and Records
+        newly known. ``taken`` are the held bytes just before the hole that belong to the first of these.
+
+        Also where finish() was called. Never raises for the disk's sake: see ``failure``."""
+
+    def settled():
+        """Return a Deferred that fires (None) once all that was queued by now is written, or never will be."""
+
+    def resume(offset):
+        """After a failure: return a Deferred of whether the recording can go on, with ``failure`` None: at
+        ``offset``, which is ``end`` or lies past it, and which is ``end`` from then on."""
+
     def forget_implied():
         """A sender has said which records are random access points: those that are so by implication
         (``Flag.IMPLIED``) are none, of those that are there and of those to come. Kept as the records are."""
@@ -94,8 +118,8 @@ class IRecording(Interface):
 
     def read(offset, length):
         """Return a Deferred of the bytes of [offset, offset + length) that are held: at most ``length``,
-        fewer at the end of what is written, b"" beyond. Fails with StorageError, of status 410 where the bytes were
-        given up."""
+        fewer before a hole and at the end of what is written, b"" beyond. Fails with StorageError, of status 410 where
+        the bytes were given up, and of 416 in a hole."""
 
     def records(start, end, limit=4096):
         """Return a Deferred of the Records that cover [start, end): the one that ``start`` lies in, and all

@@ -6,19 +6,21 @@ back: overlap is compared, what follows the log's end is appended, the answer sa
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from sdp.distributor.filling import begin_filling
 from sdp.distributor.posting import Action, Plan, Post, conflict, not_held, unsatisfied
 from sdp.distributor.reading import read
 from sdp.errors import ProtocolError, SDPError, StorageError
 from sdp.net.exchange import Answer, Exchange
 from sdp.net.server import ServerChannel
 from sdp.stream.catalog import Epoch
+from sdp.stream.holes import held_until
 
 __all__ = ["FinishBody", "Ingest", "PostBody"]
 
@@ -57,7 +59,7 @@ class Ingest(Protocol):
 
 
 class PostBody:
-    """Takes one POST's content: compares, appends, answers.
+    """Takes one POST's content: compares, fills, appends, answers.
 
     ``position`` is the offset of the next byte of the content.
     """
@@ -73,6 +75,7 @@ class PostBody:
         self._plan = what
         self._end = what.end
         self._accepted = False
+        self._filled = False
         self._comparing: Deferred[None] | None = None
         if what.action is not Action.COMPARE and self.position == epoch.accepted_end:
             self._accept()
@@ -83,6 +86,14 @@ class PostBody:
         self._ingest.accepted(self.exchange, self.epoch, ordinary=self._post.range is None)
         if self._plan.complete_length is not None:
             self.epoch.complete_length = self._plan.complete_length
+        if self.position == self.epoch.accepted_end:
+            self._begin_live()
+        elif self._post.random_access is not None:
+            self.epoch.forget_implied()
+
+    def _begin_live(self) -> None:
+        """From here on the content is appended."""
+        self.epoch.whole = False
         if self._plan.start == self.epoch.accepted_end:
             self.epoch.begin_body(self._post.capture_time, self._post.random_access)
         elif self._post.random_access is not None:
@@ -99,8 +110,12 @@ class PostBody:
 
     def _take(self, data: bytes, excess: bool) -> None:
         # Until this POST is accepted another may append: the overlap reaches to where the log ends by now.
-        if data and not self._accepted and self.position < self.epoch.accepted_end:
-            self._compare(data, excess)
+        looking_back = not self._accepted or self._plan.sparse
+        if data and looking_back and self.position < self.epoch.accepted_end:
+            if self._plan.sparse and self.epoch.missing_at(self.position) is not None:
+                self._fill(data, excess)
+            else:
+                self._compare(data, excess)
         else:
             self._append(data)
             if excess:
@@ -126,10 +141,15 @@ class PostBody:
             self._refuse(conflict(f"The epoch has ended at {epoch.accepted_end}.", (unsatisfied(epoch.accepted_end),)))
             return False
         if self._accepted:
+            if self._filled:
+                self._filled = False
+                self._begin_live()
             return True
         if self._post.tags is None and self._ingest.held_by_another(epoch, self.exchange.channel):
             self._refuse(conflict("Another connection has become this stream's Origin meanwhile."))
             return False
+        if self.position > epoch.accepted_end:
+            epoch.skip_to(self.position)
         self._accept()
         return True
 
@@ -158,12 +178,20 @@ class PostBody:
 
     def _compare(self, data: bytes, excess: bool) -> None:
         """Compare as much as is held in memory at once; where the disk has it, the content waits."""
-        split = min(self.epoch.accepted_end - self.position, len(data))
+        held = held_until(self.epoch.missing, self.position, self.epoch.accepted_end)
+        split = min(held - self.position, len(data))
+        if not split:
+            self._refuse(conflict(f"The bytes from {self.position} on are missing: fill the hole with Sparse: ?1."))
+            return
         overlap, rest = data[:split], data[split:]
         if self.position >= self.epoch.log.start:
-            held = self.epoch.accepted(self.position, len(overlap))
-            self._compared(held == overlap, overlap, rest, excess)
+            equal = self.epoch.accepted(self.position, len(overlap)) == overlap
+            self._compared(equal, overlap, rest, excess)
             return
+        self._wait_for(lambda: self._compare_stored(overlap, rest, excess))
+
+    def _wait_for(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Hold the content back while the disk is asked."""
         channel = self.exchange.channel
         channel.pause_body()
 
@@ -177,7 +205,7 @@ class PostBody:
             self._refuse(conflict(not_held(self.epoch)) if error.status == 410 else error)
             channel.resume_body()
 
-        self._comparing = Deferred.fromCoroutine(self._compare_stored(overlap, rest, excess))
+        self._comparing = Deferred.fromCoroutine(work())
         self._comparing.addErrback(fault)
 
     async def _compare_stored(self, overlap: bytes, rest: bytes, excess: bool) -> None:
@@ -188,6 +216,10 @@ class PostBody:
             at += len(held)
         self._comparing = None
         self._compared(equal, overlap, rest, excess)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Let more of the content come, after the disk was asked."""
         # The rest may be overlap as well, where the log has grown meanwhile, or more than the disk can take now.
         channel = self.exchange.channel
         if not self._is_comparing() and self._ingest.when_room(self.epoch, channel.resume_body):
@@ -206,6 +238,43 @@ class PostBody:
         self.position += len(overlap)
         self._take(rest, excess)
 
+    # -- holes -------------------------------------------------------------------------------------------------
+
+    def _fill(self, data: bytes, excess: bool) -> None:
+        """Fill the hole whose front this is, as far as it goes; the framer that this needs may have to be made."""
+        epoch = self.epoch
+        if self.exchange.answer is not Answer.NONE or self._is_removed():
+            return
+        if epoch.recording is None or epoch.recording.failure is not None:
+            self._refuse(StorageError("The disk fails, and what fills a hole is kept nowhere else: send it later."))
+            return
+        if epoch.filling is None or epoch.filling.position != self.position:
+            self._wait_for(lambda: self._begin_filling(data, excess))
+            return
+        hole = epoch.missing_at(self.position)
+        assert hole is not None
+        if not self._accepted:
+            self._accept()
+        if self.position == self._plan.start:
+            epoch.filling.framer.boundary(self.position, self._post.capture_time, self._post.random_access)
+        self._filled = True
+        size = min(hole[1] - self.position, len(data))
+        self.position += size
+        epoch.fill(data[:size], self._ingest.now())
+        if not self._ingest.when_room(epoch, self.exchange.channel.resume_body):
+            self.exchange.channel.pause_body()
+        self._take(data[size:], excess)
+
+    async def _begin_filling(self, data: bytes, excess: bool) -> None:
+        filling = await begin_filling(self.epoch, self.position)
+        self._comparing = None
+        if self.epoch.missing_at(self.position) is None or self.position != filling.position:
+            self._refuse(conflict(f"The hole at {self.position} is there no longer. Ask with HEAD."))
+            return
+        self.epoch.filling = filling
+        self._fill(data, excess)
+        self._go_on()
+
     # -- the end -----------------------------------------------------------------------------------------------
 
     def end(self) -> None:
@@ -218,7 +287,7 @@ class PostBody:
             return
         if self._is_removed():
             return
-        compared = not self._accepted and self.epoch.closed
+        compared = self.epoch.closed and (not self._accepted or self._plan.action is Action.COMPARE)
         if not compared and not self._accepted and not self._may_append():
             return
         if self._ingest.when_written(self.epoch, lambda: self._conclude(compared=compared)):
@@ -233,6 +302,8 @@ class PostBody:
         epoch = self.epoch
         if self._post.range is None or (self._accepted and epoch.complete_length == epoch.accepted_end):
             epoch.finish()
+        if self.position == epoch.accepted_end and self._accepted:
+            epoch.whole = True
         self._release(broken=False)
         lines = self._ingest.stream_lines(epoch)
         if compared:

@@ -16,9 +16,11 @@ from sdp.http1.fields import parse_boolean, parse_digits
 from sdp.http1.ranges import MAX_LAST, ContentRange, parse_content_range
 from sdp.stream.catalog import Epoch
 
-__all__ = ["Action", "Plan", "Post", "conflict", "not_held", "plan", "read_post", "unsatisfied"]
+__all__ = ["MOST_HOLES", "Action", "Plan", "Post", "conflict", "not_held", "plan", "read_post", "unsatisfied"]
 
 Lines = tuple[tuple[bytes, bytes], ...]
+MOST_HOLES = 1000
+"""The most holes of one epoch: 409 beyond. Each is a file on the disk, and an entry in every view."""
 _LATEST = 1 << 62
 """The latest time that is taken for one, in microseconds."""
 
@@ -26,7 +28,7 @@ _LATEST = 1 << 62
 @attrs.frozen
 class Post:
     """What a POST's head says: ``range`` is None for an ordinary publisher's; ``tags`` is If-Match, and
-    ``unwanted`` is If-None-Match."""
+    ``unwanted`` is If-None-Match. ``sparse``: its sender knows that bytes are missing before these, or among them."""
 
     range: ContentRange | None
     content_type: str | None
@@ -35,6 +37,7 @@ class Post:
     capture_time: int | None
     random_access: bool | None
     declared_length: int | None
+    sparse: bool = attrs.field(default=False, kw_only=True)
 
     @property
     def open_ended(self) -> bool:
@@ -63,6 +66,10 @@ def read_post(request: Request) -> Post:
         raise ProtocolError(
             "An open-ended Content-Range needs chunked content; with Content-Length, say the real last-pos."
         )
+    said_sparse = headers.get(b"sparse")
+    sparse = said_sparse is not None and parse_boolean(said_sparse)
+    if sparse and (tags is None or content_range is None):
+        raise ProtocolError("Sparse needs a Content-Range, and If-Match with the ETag of the epoch that has the hole.")
     capture, random_access = headers.get(b"capture-time"), headers.get(b"random-access")
     content_type = headers.get(b"content-type")
     return Post(
@@ -73,6 +80,7 @@ def read_post(request: Request) -> Post:
         capture_time=None if capture is None else parse_digits(capture, _LATEST),
         random_access=None if random_access is None else parse_boolean(random_access),
         declared_length=None if request.chunked else request.content_length,
+        sparse=sparse,
     )
 
 
@@ -84,19 +92,21 @@ class Action(Enum):
     APPEND = auto()
     """It goes on with the open one, after comparing what is held already."""
     COMPARE = auto()
-    """The epoch has ended: it can only be found equal."""
+    """The epoch has ended: it can only be found equal, or fill holes."""
     FINISH = auto()
     """It ends the epoch, or finds it ended there."""
 
 
 @attrs.frozen
 class Plan:
-    """What is to be done: ``start`` and ``end`` are the offsets that the content stands for (``end`` None: open)."""
+    """What is to be done: ``start`` and ``end`` are the offsets that the content stands for (``end`` None: open).
+    ``sparse``: it may leave a hole, and fill those that it meets."""
 
     action: Action
     start: int = 0
     end: int | None = None
     complete_length: int | None = None
+    sparse: bool = False
 
 
 def conflict(detail: str, headers: Lines = ()) -> Refusal:
@@ -157,15 +167,15 @@ def _plan_content(post: Post, content_range: ContentRange, epoch: Epoch | None) 
             raise conflict(f"The epoch has ended at {epoch.accepted_end}.", (unsatisfied(epoch.accepted_end),))
         if first < epoch.first_offset:
             raise conflict(not_held(epoch), (unsatisfied(epoch.accepted_end),))
-        return Plan(Action.COMPARE, first, end)
+        _check_hole(post, first, epoch, (unsatisfied(epoch.accepted_end),))
+        return Plan(Action.COMPARE, first, end, sparse=post.sparse)
     if (
         post.content_type is not None
         and (epoch.declared_type or post.content_type).lower() != post.content_type.lower()
     ):
         raise conflict(f"This epoch's Content-Type is {epoch.declared_type}; it cannot change.")
     if first > epoch.accepted_end:
-        end_now = epoch.accepted_end
-        raise conflict(f"The log ends at {end_now}; bytes from {first} on would leave a gap. Send from {end_now}.")
+        _check_gap(post, first, epoch)
     promised = epoch.complete_length
     if complete is not None and (complete < epoch.accepted_end or promised not in (None, complete)):
         raise conflict(
@@ -173,9 +183,34 @@ def _plan_content(post: Post, content_range: ContentRange, epoch: Epoch | None) 
         )
     if promised is not None and end is not None and end > promised:
         raise conflict(f"The complete length was said to be {promised}.")
+    if promised is not None and first > promised:
+        raise conflict(f"The complete length was said to be {promised}.")
     if first < epoch.first_offset and first < epoch.accepted_end:
         raise conflict(not_held(epoch))
-    return Plan(Action.APPEND, first, end, complete)
+    _check_hole(post, first, epoch)
+    return Plan(Action.APPEND, first, end, complete, post.sparse)
+
+
+def _check_gap(post: Post, first: int, epoch: Epoch) -> None:
+    """Raise the Refusal (409) of content past the log's end, unless its sender leaves the hole knowingly."""
+    end = epoch.accepted_end
+    if not post.sparse:
+        raise conflict(
+            f"The log ends at {end}; bytes from {first} on would leave a gap. Send from {end}, or with Sparse: ?1."
+        )
+    if not epoch.decodable:
+        raise conflict(f"The initialization segment is not complete: send it first, from {end} on.")
+    if len(epoch.missing) >= MOST_HOLES:
+        raise conflict(f"The log has {MOST_HOLES} holes already: fill some of them first.")
+
+
+def _check_hole(post: Post, first: int, epoch: Epoch, lines: Lines = ()) -> None:
+    """Raise the Refusal (409) of content that begins in a hole, unless it fills it from its front."""
+    hole = epoch.missing_at(first)
+    if hole is not None and not post.sparse:
+        raise conflict(f"The bytes from {hole[0]} on are missing: fill the hole with Sparse: ?1.", lines)
+    if hole is not None and hole[0] != first:
+        raise conflict(f"A hole is filled from its front: send from {hole[0]}.", lines)
 
 
 def not_held(epoch: Epoch) -> str:

@@ -8,10 +8,11 @@ from twisted.internet.defer import Deferred
 
 from sdp.errors import Refusal, StorageError
 from sdp.stream.catalog import Epoch
+from sdp.stream.holes import held_until
 from sdp.stream.log import Span
 from sdp.stream.record import Flag, Record
 
-__all__ = ["BLOCK", "arrival", "gone", "initialization", "join_point", "read", "read_spans"]
+__all__ = ["BLOCK", "Missing", "arrival", "gone", "initialization", "join_point", "missing", "read", "read_spans"]
 
 BLOCK = 64 * 1024
 """How many bytes a reader that is behind takes at a time: what it can hold up, and what it may be sent at once."""
@@ -23,26 +24,59 @@ def gone(epoch: Epoch) -> Refusal:
     return Refusal(410, "No longer kept", detail)
 
 
+class Missing(Refusal):
+    """The refusal of bytes that lie in a hole, which ends at ``end`` (as far as is known now)."""
+
+    def __init__(self, epoch: Epoch, offset: int, end: int) -> None:
+        detail = f"The bytes from {offset} to {end} are missing; ask from {end}, or again with Prefer: lossless."
+        unsatisfied = (b"Content-Range", b"bytes */%d" % epoch.end)
+        super().__init__(416, "Missing", detail, (unsatisfied,))
+        self.end = end
+
+
+def missing(epoch: Epoch, offset: int) -> Missing | None:
+    """The refusal of bytes at ``offset`` if that lies in a hole."""
+    hole = epoch.hole_at(offset)
+    return None if hole is None else Missing(epoch, offset, hole[1])
+
+
 async def read(epoch: Epoch, offset: int, limit: int = BLOCK, end: int | None = None) -> bytes:
-    """Return bytes from ``offset`` on, at most ``limit`` and up to ``end``; b"" at the log's end. Refusal 410."""
+    """Return bytes from ``offset`` on, at most ``limit`` and up to ``end`` or to a hole; b"" at the log's end.
+
+    Refusal 410; 416 (:class:`Missing`) in a hole.
+    """
     log = epoch.log
     if offset >= log.start:
-        pieces = log.read(offset, limit, end)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-    stop = log.start if end is None else min(end, log.start)
+        return _from_window(epoch, offset, limit, end)
     recording = cast(Any, epoch.recording)
+    if recording is not None and recording.failure is None and recording.written <= offset < recording.end:
+        settling: Deferred[None] = recording.settled()
+        await settling  # the log has jumped over a hole, and what came before is on its way to the disk
+        if offset >= log.start:
+            return _from_window(epoch, offset, limit, end)
+    refusal = missing(epoch, offset)
+    if refusal is not None:
+        raise refusal
     if recording is None or offset >= recording.written:
         raise gone(epoch)
+    stop = held_until(epoch.holes, offset, log.start if end is None else min(end, log.start))
     reading: Deferred[bytes] = recording.read(offset, min(limit, stop - offset))
     try:
         data = await reading
     except StorageError as error:
         if error.status == 410:  # below what retention has left, or taken by it at this moment
             raise gone(epoch) from error
+        if error.status == 416:  # a hole that was not known of here
+            raise missing(epoch, offset) or gone(epoch) from error
         raise
     if not data:
         raise gone(epoch)
     return data
+
+
+def _from_window(epoch: Epoch, offset: int, limit: int, end: int | None) -> bytes:
+    pieces = epoch.log.read(offset, limit, end)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 async def read_spans(epoch: Epoch, offset: int, limit: int = BLOCK, end: int | None = None) -> list[Span]:
@@ -101,7 +135,7 @@ async def initialization(epoch: Epoch, before: int) -> tuple[Record, bytes] | No
         return None
     after: Deferred[list[Record]] = recording.records(record.offset, before + 1, 2)
     following = [each for each in await after if each.offset > record.offset]
-    end = following[0].offset if following else before
+    end = held_until(epoch.holes, record.offset, following[0].offset if following else before)
     data = b""
     while record.offset + len(data) < end:
         data += await read(epoch, record.offset + len(data), end=end)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sdp.container import framer_for
+from sdp.distributor.filling import new_framer
 from sdp.distributor.reading import BLOCK
 from sdp.errors import StorageError
 from sdp.stream.catalog import Epoch
@@ -33,6 +34,7 @@ async def restore(recording: Any, memory: int, now: int) -> Epoch:
             framer_for(declared, recording.end),
             declared_type=declared,
             recording=recording,
+            new_framer=new_framer,
         )
         epoch.complete_length = recording.end
         log.finished = True
@@ -43,7 +45,15 @@ async def restore(recording: Any, memory: int, now: int) -> Epoch:
     before = await _initialization(recording, begin)
     log = StreamLog(memory, begin)
     framer = framer_for(declared, begin, initialization=before[1] if before else b"")
-    epoch = Epoch(recording.name, recording.epoch, log, framer, declared_type=declared, recording=recording)
+    epoch = Epoch(
+        recording.name,
+        recording.epoch,
+        log,
+        framer,
+        declared_type=declared,
+        recording=recording,
+        new_framer=new_framer,
+    )
     if before is not None:
         log.restore(*before)
     log.hold_from = recording.written
@@ -61,12 +71,15 @@ async def restore(recording: Any, memory: int, now: int) -> Epoch:
 
 
 async def _restart_point(recording: Any, memory: int) -> int:
-    """Where reading begins again: the newest random access point, or where that is too far back, the last record."""
+    """Where reading begins again: the newest random access point, or where that is too far back, the last record.
+
+    Never before a hole: the memory holds one run.
+    """
     end: int = recording.end
+    start: int = recording.holes[-1][1] if recording.holes else recording.start
     newest: Record | None = await recording.last_record(end, Flag.RANDOM_ACCESS)
-    if newest is not None and end - newest.offset <= memory:
+    if newest is not None and end - newest.offset <= memory and newest.offset >= start:
         return newest.offset
-    start: int = recording.start
     last: list[Record] = await recording.records(max(end - 1, 0), end)
     return max(last[-1].offset, start) if last else start
 

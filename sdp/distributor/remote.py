@@ -10,13 +10,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from sdp.distributor.index_view import MOST_RECORDS
 from sdp.distributor.upstream import Upstream
 from sdp.errors import Refusal, SDPError, StorageError
 from sdp.interfaces import IRecording
+from sdp.stream.holes import Interval
 from sdp.stream.record import Flag, Record
 
 __all__ = ["BLOCK_SIZE", "Blocks", "RemoteRecording", "ToldFramer"]
@@ -117,6 +118,8 @@ class RemoteRecording:
     failure: StorageError | None = None
     on_change: Callable[[], None] | None = None
     durable: int | None = None
+    unsettled: int | None = None
+    holes: tuple[Interval, ...] = ()
     explicit = False
 
     def __init__(
@@ -153,11 +156,27 @@ class RemoteRecording:
         """The log goes on at ``offset``; the upstream has what lies before."""
         self.end = offset
 
+    skip_to = restart
+
+    @property
+    def missing(self) -> tuple[Interval, ...]:
+        """Nobody posts here, and so nobody fills a hole."""
+        return self.holes
+
+    def fill(self, offset: int, data: bytes, records: list[Record], taken: bytes = b"") -> None:
+        """Nobody fills a hole here."""
+
+    def settled(self) -> Deferred[None]:
+        """Nothing is on its way to a disk."""
+        return succeed(None)
+
+    def resume(self, offset: int) -> Deferred[bool]:
+        """Nothing has failed."""
+        return succeed(True)
+
     def finish(self) -> Deferred[None]:
         self.ended = True
-        done: Deferred[None] = Deferred()
-        done.callback(None)
-        return done
+        return succeed(None)
 
     # -- reading -----------------------------------------------------------------------------------------------
 

@@ -39,7 +39,7 @@ _READING = (b"GET", b"HEAD")
 
 EXPOSED = (
     b"Accept-Ranges, Capture-Time, Connection-Type, Content-Range, Date, Durable-Offset, ETag, First-Offset,"
-    b" Preference-Applied, Random-Access, Received-Time, Retry-After, Upload-Offset, Via"
+    b" Preference-Applied, Random-Access, Received-Time, Retry-After, Upload-Missing, Upload-Offset, Via"
 )
 ACCEPTED = b"Accept, Authorization, Connection-Type, Content-Range, If-Match, If-None-Match, If-Range, Prefer, Range"
 

@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from sdp.container import framer_for
 from sdp.container.formats import DECLARED
 from sdp.distributor.fanout import Counters, Fanout
+from sdp.distributor.filling import new_framer
 from sdp.distributor.posting import Post
 from sdp.distributor.recovery import restore
 from sdp.distributor.settings import DistributorSettings
@@ -31,6 +32,9 @@ from sdp.stream.catalog import Catalog, Epoch, Stream
 from sdp.stream.log import StreamLog
 
 __all__ = ["Live", "Streams"]
+
+HOLES_TOLD = 16
+"""How many holes a field section names, the oldest first; the JSON has all of them."""
 
 RATE_SPAN = 5
 """Over how many seconds a stream's bit rate is taken."""
@@ -129,6 +133,10 @@ class Streams:
         durable = epoch.durable_offset
         if durable is not None:
             lines.append((b"Durable-Offset", b"%d" % durable))
+        missing = epoch.missing
+        if missing:
+            told = b", ".join(b"%d-%d" % (start, end - 1) for start, end in missing[:HOLES_TOLD])
+            lines.append((b"Upload-Missing", told))
         live = self._live.get(epoch.id)
         if live is not None and live.via is not None:
             lines.append((b"Via", live.via))
@@ -218,6 +226,7 @@ class Streams:
             framer_for(declared_type),
             declared_type=declared_type,
             begin_recording=None if self.store is None else lambda kind: self._record(name, identifier, kind),
+            new_framer=new_framer,
         )
         epoch.after_sync = self.settings.fan_out_after_sync
         kind = declared_type or "a format yet to be found"
@@ -347,7 +356,7 @@ class Streams:
         live = self._live.get(epoch.id)
         if not self.settings.store_required or live is None or recording is None or recording.failure is not None:
             return True
-        if recording.written >= recording.end:
+        if recording.written >= recording.end and recording.holes == recording.missing:
             return True
         live.waiting_to_be_written.append((recording.end, call))
         return False
@@ -384,7 +393,10 @@ class Streams:
             self._forget_trimmed(live.epoch)
         elif recording.failure is not None and not live.epoch.ended:
             self.log.error("{name}: recording stopped: {detail}", name=live.epoch.name, detail=recording.failure.detail)
+        self._wake(live.epoch.name)  # who waits at a hole finds that it is filled
         written = float("inf") if recording.failure is not None else recording.written
+        if recording.failure is None and recording.holes != recording.missing:
+            written = -1  # what fills a hole is on its way
         concluded = [call for offset, call in live.waiting_to_be_written if offset <= written]
         live.waiting_to_be_written = [each for each in live.waiting_to_be_written if each[0] > written]
         for call in concluded:

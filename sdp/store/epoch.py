@@ -1,23 +1,23 @@
 """One epoch's files as the writer thread has them: queued bytes go in here, and are on the disk after it.
 
-Bytes go to the last segment (:mod:`sdp.store.segment`). Once it is long or old enough, the next one begins where a
-random access point does, so that the front of a recording can be trimmed and what is left can be played.
+What is live goes to one run (:mod:`sdp.store.run`), what fills a hole to another one: each is written at its own end,
+and what lies between two of them is a hole.
 
 Syncs run in a thread of their own beside the writing: an :class:`EpochWriter` is a monitor, and gives its lock up only
 while the system makes bytes durable. What holds at the end of each step is laid down in ``progress``, which any thread
 may look at.
 
-When a write fails, the recording stops, for this life: where a record begins, so that the file ends with a whole
-one, but never below what was told to be durable. Everything here blocks, and nothing here raises for the disk's
-sake: see :attr:`EpochWriter.failure`.
+When a write fails, the recording stops: where a record begins, so that the file ends with a whole one, but never below
+what was told to be durable. Once :meth:`EpochWriter.resume` finds that the disk can be written to again, it goes on in
+another segment. Everything here blocks, and nothing here raises for the disk's sake: see :attr:`EpochWriter.failure`.
 """
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from threading import Condition, Lock
 from typing import NamedTuple
 
 from sdp.errors import StorageError
@@ -25,62 +25,32 @@ from sdp.store.appending import AppendedFile
 from sdp.store.faults import disk_error
 from sdp.store.files import Buffer, Files
 from sdp.store.index import Kind
-from sdp.store.layout import DESCRIPTION, NEW, Description, Initialization, SegmentPlace, data_path, index_path
-from sdp.store.recovery import Tail
+from sdp.store.layout import DESCRIPTION, NEW, Description, Initialization
+from sdp.store.recovery import Found, Tail
 from sdp.store.removal import empty_directory
+from sdp.store.run import Closed, Ground, Monitor, Rolling, RunWriter
 from sdp.store.segment import SegmentWriter
 from sdp.store.segments import GoneError, Held, Segment
+from sdp.store.tally import Tally
 from sdp.store.trimming import keep_initialization, remove_segments
-from sdp.stream.record import Flag, Record
+from sdp.stream.record import Record
 
-__all__ = ["Closed", "EpochWriter", "Progress", "Rolling", "Tally"]
-
-TAKEN_OVER_LIMIT = 1024 * 1024
-"""Bytes of a random access point that may have been written to the segment before it was known that they are one: they
-are copied into the next one. Where it is more, the point after it is taken."""
-
-
-class Rolling(NamedTuple):
-    """When a segment is full: after ``size`` bytes, or ``age`` microseconds (None: never for its age)."""
-
-    size: int
-    age: int | None = None
-
-
-class Closed(NamedTuple):
-    """A segment that another one follows: its Segment, and when it was last written to (microseconds)."""
-
-    segment: Segment
-    at: int
+__all__ = ["EpochWriter", "Progress"]
 
 
 class Progress(NamedTuple):
-    """What readers may rely on: goes from the writer's threads to the reactor's as one value."""
+    """What readers may rely on: goes from the writer's threads to the reactor's as one value.
+
+    ``durable`` is that of the live run; ``unsettled`` is where in a hole bytes begin that are not (None: nowhere).
+    ``taken`` counts the bytes that came, whatever became of them.
+    """
 
     held: Held
     durable: int
+    unsettled: int | None
     failure: StorageError | None
     ended: bool
-
-
-class Tally:
-    """What the store has done since it was opened, for the metrics. Syncs run in several threads."""
-
-    def __init__(self) -> None:
-        self.bytes_written = 0
-        self.syncs = 0
-        self.failures = 0
-        self._lock = Lock()
-
-    def synced(self) -> None:
-        """Count a sync. From any thread."""
-        with self._lock:
-            self.syncs += 1
-
-    def failed(self) -> None:
-        """Count a failure. From any thread."""
-        with self._lock:
-            self.failures += 1
+    taken: int
 
 
 class EpochWriter:
@@ -103,44 +73,71 @@ class EpochWriter:
     ) -> None:
         self.description = description
         self.directory = directory
-        self.written = tail.end
-        self.durable = tail.end if tail.ended else 0
         self.ended = tail.ended
         self.failure: StorageError | None = None
         self._files = files
         self._tail = tail
-        self._rolling = rolling
-        self._durably = durably
-        self._now = now
+        self._monitor = Monitor()
+        self._ground = Ground(
+            files, directory, description.content_type, files.boot_mark(), rolling, durably, now, tally
+        )
         self._tally = tally
-        self._boot = files.boot_mark()
         began = now()
         self._closed = [
-            Closed(Segment(place, earlier.entries), began if earlier.closed is None else earlier.closed)
-            for place, earlier in zip(tail.segments[:-1], tail.earlier, strict=True)
+            Closed(Segment(found.place, found.entries, found.end), found.closed or began) for found in tail.found[:-1]
         ]
-        place = tail.segments[-1] if tail.segments else self._place(0)
-        self._segment = SegmentWriter(files, place, self._boot, entries=tail.entries, links=tail.links, last=tail.last)
+        self._loose: list[Segment] = []
+        """What was closed and never synced."""
         self._initialization: Initialization | None = tail.initialization
+        self._live = self._run_of(tail.found[-1]) if tail.found else self._first_run(description)
+        self._filling: RunWriter | None = None
+        self._limit = 0
         self._touched = began if tail.closed is None else tail.closed
-        self._began = self._closed[-1].at if self._closed else description.created
-        self._known: list[Record] = []
-        self._monitor = Condition(Lock())
-        self._syncing = False
-        self._explicit = tail.links.explicit
+        self._explicit = tail.explicit
+        self._made = bool(tail.found)
+        self._taken = 0
         self.progress = self._progress()
 
     def __repr__(self) -> str:
         return f"<EpochWriter {self.description.name} @{self.description.epoch} {self.written}>"
 
-    def _place(self, first: int) -> SegmentPlace:
-        path = data_path(self.directory, first, self.description.content_type)
-        return SegmentPlace(first, path, index_path(self.directory, first))
+    def _run_of(self, found: Found) -> RunWriter:
+        """The run that ends with a segment that was found."""
+        ground = self._ground
+        segment = SegmentWriter(
+            ground.files,
+            found.place,
+            ground.boot,
+            entries=found.entries,
+            links=found.links,
+            last=found.last,
+            follows=found.follows,
+        )
+        began = self._closed[-1].at if self._closed else self.description.created
+        durable = found.end if found.ended else 0
+        return RunWriter(
+            ground, self._monitor, segment, written=found.end, durable=durable, began=began, keep=self._keep
+        )
+
+    def _first_run(self, description: Description) -> RunWriter:
+        segment = SegmentWriter(self._ground.files, self._ground.place(0), self._ground.boot)
+        began = description.created
+        return RunWriter(self._ground, self._monitor, segment, written=0, durable=0, began=began, keep=self._keep)
+
+    @property
+    def written(self) -> int:
+        """The offset up to which the live run is written."""
+        return self._live.written
+
+    @property
+    def durable(self) -> int:
+        """The offset up to which what was written live is durable."""
+        return self._live.durable
 
     @property
     def unsynced(self) -> bool:
         """Whether a sync has something to do."""
-        return self.failure is None and not self.ended and self.durable < self.written
+        return self.failure is None and any(run.durable < run.written for run in self._going)
 
     @property
     def explicit(self) -> bool:
@@ -150,17 +147,32 @@ class EpochWriter:
     @property
     def is_open(self) -> bool:
         """Whether it holds descriptors."""
-        return self._segment.is_open
+        return any(run.segment.is_open for run in (self._live, self._filling) if run is not None)
+
+    @property
+    def _going(self) -> list[RunWriter]:
+        """The runs that may have something to sync."""
+        return [*([] if self.ended else [self._live]), *([] if self._filling is None else [self._filling])]
 
     @property
     def pieces(self) -> list[Closed]:
-        """All segments in order; the last one is the one that was written to last."""
-        return [*self._closed, Closed(Segment(self._segment.place, self._segment.entries), self._touched)]
+        """All segments in order; the last one is the live run's."""
+        with_filling = list(self._closed)
+        if self._filling is not None:
+            insort(with_filling, Closed(self._filling.picture, self._ground.now(), filling=True), key=_first)
+        return [*with_filling, Closed(self._live.picture, self._touched)]
 
     def _progress(self) -> Progress:
-        segments = (*(closed.segment for closed in self._closed), Segment(self._segment.place, self._segment.entries))
-        held = Held(segments, self.written, self._initialization)
-        return Progress(held, self.durable, self.failure, self.ended)
+        held = Held(tuple(piece.segment for piece in self.pieces), self.written, self._initialization)
+        filling = self._filling
+        unsettled = None if filling is None or filling.durable >= filling.written else filling.durable
+        return Progress(held, self.durable, unsettled, self.failure, self.ended, self._taken)
+
+    def _keep(self, closed: Closed) -> None:
+        """A segment is complete: another one follows, or a hole."""
+        insort(self._closed, closed, key=_first)
+        if not self._ground.durably:
+            self._loose.append(closed.segment)
 
     # The beginning: from nothing, or from what was found.
 
@@ -169,15 +181,16 @@ class EpochWriter:
         with self._monitor:
             made = False
             try:
-                self._make_directories(root)
+                self._make_directories(root, new=True)
                 made = True
                 self._describe()
-                self._open()
-                if self._durably:
+                self._live.open()
+                if self._ground.durably:
                     self._files.sync_directory(self.directory)
+                self._made = True
             except OSError as error:
                 self._fail("create", self.directory, error)
-                self._close()
+                self._live.close()
                 if made:
                     with suppress(OSError):
                         empty_directory(self._files, self.directory)
@@ -185,38 +198,53 @@ class EpochWriter:
 
     def adopt(self) -> None:
         """Cut off what does not hold, and see to it that what does would survive the next power loss."""
+        durably = self._ground.durably
         with self._monitor:
             try:
                 for path in self._tail.leftovers:
                     with suppress(OSError):
                         self._files.unlink(path)
-                if not self._tail.segments:
+                if not self._tail.found:
                     return
+                for number, found in enumerate(self._tail.found[:-1]):
+                    if not found.clean:
+                        self._adopt_earlier(number, found)
                 if not self.ended:
-                    self._open()
-                    if self._durably:
-                        self._sync(None if self._tail.clean else Kind.CHECKPOINT)
-                elif self._durably:
-                    self._segment.open_to_sync()
-                    self._sync(None)
+                    self._live.open()
+                    if durably:
+                        self._live.sync(None if self._tail.clean else Kind.CHECKPOINT)
+                elif durably:
+                    self._live.segment.open_to_sync()
+                    self._live.sync(None)
             except OSError as error:
                 self._fail("recover", self.directory, error)
             finally:
-                self._close()
+                self._live.close()
                 self.progress = self._progress()
 
-    def _make_directories(self, root: Path) -> None:
-        """Make the directories from ``root`` down to the epoch's own, which must be new."""
+    def _adopt_earlier(self, number: int, found: Found) -> None:
+        """A segment before a hole that something has stopped in the midst."""
+        run = self._run_of(found)
+        try:
+            run.open()
+            if self._ground.durably:
+                run.sync(Kind.CHECKPOINT)
+        finally:
+            run.close()
+        self._closed[number] = self._closed[number]._replace(segment=run.picture)
+
+    def _make_directories(self, root: Path, *, new: bool) -> None:
+        """Make the directories from ``root`` down to the epoch's own, which must be a ``new`` one."""
         parent = root
         for part in self.directory.relative_to(root).parts:
             path = parent / part
             try:
                 self._files.make_directory(path)
             except FileExistsError:
-                if path == self.directory:
+                if new and path == self.directory:
                     raise
             else:
-                if self._durably:
+                if self._ground.durably:
                     self._files.sync_directory(parent)
             parent = path
 
@@ -226,64 +254,128 @@ class EpochWriter:
         try:
             new.open(0)
             new.append([self.description.dump()])
-            if self._durably:
+            if self._ground.durably:
                 new.sync()
         finally:
             new.close()
         self._files.rename(new.path, self.directory / DESCRIPTION)
 
-    def _open(self) -> None:
-        self._segment.open(self.written, durably=self._durably)
-
     # Going on.
 
-    def write(self, buffers: Sequence[Buffer], records: Sequence[Record]) -> None:
-        """Append bytes, and the records that are now known; one that has no byte yet waits for it."""
+    def write(self, offset: int, buffers: Sequence[Buffer], records: Sequence[Record], taken: bytes = b"") -> None:
+        """Put bytes where they belong: at the live run's end, past it (which leaves a hole), or at the front of a hole.
+
+        ``records`` are those that are known by now; one that has no byte yet waits for it. ``taken`` are bytes before a
+        hole that belong to a record which is known only now.
+        """
         with self._monitor:
-            if self.failure is not None or self.ended:
-                return
-            last = self._known[-1].offset if self._known else self._segment.last
-            for record in records:
-                if record.offset > last:
-                    self._known.append(record)
-                    last = record.offset
-            try:
-                self._open()
-                if self._explicit:
-                    self._segment.note_explicit()
-                end = self.written + sum(map(len, buffers))
-                while (point := self._where_to_roll(end)) is not None:
-                    before, buffers = _split(buffers, point.offset - self.written)
-                    self._write_data(before)
-                    self._segment.record(self._known, point.offset)
-                    self._roll(point)
-                self._write_data(buffers)
-                self._segment.record(self._known, self.written)
-            except OSError as error:
-                self._stop("write to", error, syncable=True)
+            self._taken += sum(map(len, buffers))
+            if self.failure is None:
+                try:
+                    if offset >= self.written:
+                        self._write_live(offset, buffers, records)
+                    else:
+                        self._fill(offset, buffers, records, taken)
+                except OSError as error:
+                    self._stop("write to", error, syncable=True)
             self.progress = self._progress()
+
+    def _write_live(self, offset: int, buffers: Sequence[Buffer], records: Sequence[Record]) -> None:
+        if self.ended:
+            return
+        if offset > self.written:
+            self._skip(offset)
+        self._live.write(buffers, records, explicit=self._explicit)
+
+    def _skip(self, offset: int) -> None:
+        """Leave a hole: the live run goes on at ``offset`` in a segment of its own."""
+        before = self._live
+        closed = before.seal(durably=self._ground.durably)
+        live = RunWriter.begin(
+            self._ground,
+            self._monitor,
+            offset,
+            durable=offset if self._ground.durably else before.durable,
+            explicit=self._explicit,
+            keep=self._keep,
+        )
+        self._live = live
+        if closed.segment.end > closed.segment.place.first:
+            self._keep(closed)
+        else:  # nothing of it was ever written: its files say nothing
+            self._unlink(closed.segment)
+
+    def _unlink(self, segment: Segment) -> None:
+        for path in (segment.place.index_file, segment.place.data_file):
+            with suppress(OSError):
+                self._files.unlink(path)
+
+    def _fill(self, offset: int, buffers: Sequence[Buffer], records: Sequence[Record], taken: bytes) -> None:
+        """Fill a hole from its front. Bytes that find none, since retention has taken its surroundings, are dropped."""
+        run = self._filling
+        if run is None or run.written != offset:
+            self._end_filling()
+            held = self._progress().held
+            hole = next((gap for gap in held.gaps if gap[0] == offset), None)
+            if hole is None:
+                return
+            keep, explicit = self._keep, self._explicit
+            run = RunWriter.begin(
+                self._ground, self._monitor, offset, taken, durable=offset, explicit=explicit, keep=keep
+            )
+            self._filling, self._limit = run, hole[1]
+        run.write(buffers, records, explicit=self._explicit)
+        if run.written >= self._limit:
+            self._end_filling()
+
+    def _end_filling(self) -> None:
+        """What was filled is complete, or another hole's turn has come."""
+        run = self._filling
+        if run is not None:
+            closed = run.seal(durably=True)
+            self._filling = None
+            self._keep(closed)
 
     def sync(self) -> None:
         """Make what is written durable, and say so in the index. While another thread does, nothing."""
         with self._monitor:
-            if self.unsynced and not self._syncing:
+            if self.unsynced and not self._monitor.syncing:
                 try:
-                    self._open()
-                    self._sync(Kind.CHECKPOINT)
+                    self._sync_loose()
+                    for run in self._going:
+                        if run.durable < run.written:
+                            run.open()
+                            run.sync(Kind.CHECKPOINT)
                 except OSError as error:
                     self._stop("sync", error, syncable=False)
                 self.progress = self._progress()
 
+    def _sync_loose(self) -> None:
+        """In a store that never syncs: what was closed becomes durable only now, that something is to be."""
+        loose, self._loose = self._loose, []
+        for segment in loose:
+            if segment.place not in (closed.segment.place for closed in self._closed):
+                continue  # retention has taken it
+            run = SegmentWriter(self._files, segment.place, self._ground.boot)
+            try:
+                run.open_to_sync()
+                run.sync_data()
+                run.sync_index()
+            finally:
+                run.close()
+
     def finish(self) -> None:
         """Complete the epoch at its end, durably, or have a ``failure``."""
         with self._monitor:
-            self._wait_for_sync()
+            self._monitor.settle()
             if self.failure is None and not self.ended:
                 try:
-                    self._open()
-                    self._sync(Kind.END)
+                    self._end_filling()
+                    self._sync_loose()
+                    self._live.open()
+                    self._live.sync(Kind.END)
                     self.ended = True
-                    self._touched = self._now()
+                    self._touched = self._ground.now()
                 except OSError as error:
                     self._stop("finish", error, syncable=False)
             self._close()
@@ -303,7 +395,7 @@ class EpochWriter:
         with self._monitor:
             if self.failure is None or isinstance(failure, GoneError):
                 self.failure = failure
-            self._known.clear()
+            self._live.known.clear()
             self._close()
             self.progress = self._progress()
 
@@ -316,104 +408,72 @@ class EpochWriter:
             going = [closed.segment.place for closed in self._closed[:count]]
             if not going:
                 return
-            left = [*(closed.segment.place for closed in self._closed[count:]), self._segment.place]
+            left = [piece.segment.place for piece in self.pieces if piece.segment.place not in going]
             before = self._initialization
             self._initialization = keep_initialization(
-                self._files, self.directory, self.progress.held, left[0].first, sync=self._durably
+                self._files, self.directory, self.progress.held, left[0].first, sync=self._ground.durably
             )
             del self._closed[:count]
             self.progress = self._progress()
         told()
         stale = before if before != self._initialization else None
-        remove_segments(self._files, self.directory, going, stale, sync=self._durably)
+        remove_segments(self._files, self.directory, going, stale, sync=self._ground.durably)
+
+    # After a failure.
+
+    def resume(self, root: Path, offset: int) -> None:
+        """Try whether the disk can be written to again: ``failure`` is None then, and the live run goes on at
+        ``offset``, at its end or past it, in a new segment. Nothing where nothing has failed, or all was given up."""
+        with self._monitor:
+            if self.failure is None or isinstance(self.failure, GoneError):
+                return
+            try:
+                self._find_again(root)
+                self._begin_again(offset)
+                self.failure = None
+                self._tally.resumed += 1
+            except OSError as error:
+                self.failure = disk_error("go on in", self.directory, error)
+            self.progress = self._progress()
+
+    def _find_again(self, root: Path) -> None:
+        """See what is left of the files, should somebody have taken them away; make what has to be there."""
+        self._make_directories(root, new=False)
+        names = {name for name, _ in self._files.entries(self.directory)}
+        if DESCRIPTION not in names:
+            self._describe()
+        self._closed = [closed for closed in self._closed if closed.segment.place.index_file.name in names]
+        if self._initialization is not None and self._initialization.file.name not in names:
+            self._initialization = None
+        if self._live.segment.place.index_file.name not in names:
+            self._made = False
+
+    def _begin_again(self, offset: int) -> None:
+        before, durably = self._live, self._ground.durably
+        offset = max(offset, before.written)
+        closed = before.seal(durably=durably) if self._made and before.written > before.first else None
+        live = RunWriter.begin(
+            self._ground,
+            self._monitor,
+            offset,
+            durable=offset if durably else before.durable,
+            explicit=self._explicit,
+            keep=self._keep,
+        )
+        if durably:
+            self._files.sync_directory(self.directory)
+        if closed is not None:
+            self._keep(closed)
+        elif before.first != offset:
+            self._unlink(before.picture)
+        self._live, self._made = live, True
 
     # What raises OSError. The lock is held.
 
-    def _write_data(self, buffers: Sequence[Buffer]) -> None:
-        before = self.written
-        try:
-            self._segment.write(buffers)
-        finally:
-            self.written = self._segment.written
-            self._tally.bytes_written += self.written - before
-
-    def _where_to_roll(self, end: int) -> Record | None:
-        """The record with which a new segment has to begin, now that the bytes up to ``end`` have come; or None.
-
-        A random access point once the segment is full; any record once it is twice as long as that.
-        """
-        first, size = self._segment.place.first, self._rolling.size
-        old = self._rolling.age is not None and self._now() - self._began >= self._rolling.age
-        if end - first < size and not old:
-            return None
-        for record in self._known:
-            length = record.offset - first
-            if record.offset >= end:
-                break
-            if length <= 0 or self.written - record.offset > TAKEN_OVER_LIMIT:
-                continue
-            if length >= 2 * size or (record.flags & Flag.RANDOM_ACCESS and (old or length >= size)):
-                return record
-        return None
-
-    def _roll(self, point: Record) -> None:
-        """Begin the next segment with ``point``. All before it is durable first: only the last one is looked into by
-        recovery."""
-        self._wait_for_sync()
-        if self._durably and self.durable < self.written:
-            self._sync(Kind.CHECKPOINT)
-        taken = self._segment.take_over(point.offset, self.written - point.offset)
-        following = SegmentWriter(self._files, self._place(point.offset), self._boot)
-        try:
-            explicit = self._segment.links.explicit
-            following.begin(taken, point, explicit=explicit, durably=self._durably, now=self._now())
-        except OSError:
-            following.close()
-            raise
-        if taken:
-            self._known.remove(point)
-        now = self._now()
-        self._segment.close()
-        self._closed.append(Closed(Segment(self._segment.place, self._segment.entries), now))
-        self._segment, self._began = following, now
-
-    def _sync(self, kind: Kind | None) -> None:
-        """Sync the data, then write the entry that says so (unless None), then sync the index.
-
-        The lock is given up while the system works: what is written meanwhile is for the next sync.
-        """
-        segment, target = self._segment, self.written
-        self._syncing = True
-        try:
-            self._unlocked(segment.sync_data)
-            if kind is not None:
-                segment.note(kind, target, self._now())
-            entries = segment.entries
-            self._unlocked(segment.sync_index)
-        finally:
-            self._syncing = False
-            self._monitor.notify_all()
-        segment.synced_entries = entries
-        self.durable = target
-        self._tally.synced()
-
-    def _unlocked(self, work: Callable[[], None]) -> None:
-        self._monitor.release()
-        try:
-            work()
-        finally:
-            self._monitor.acquire()
-
-    def _wait_for_sync(self) -> None:
-        """Nothing may close or replace files that another thread syncs."""
-        while self._syncing:
-            self._monitor.wait()
-
-    # The end of all writing.
-
     def _close(self) -> None:
-        self._wait_for_sync()
-        self._segment.close()
+        for run in (self._live, self._filling):
+            if run is not None:
+                run.close()
 
     def _fail(self, doing: str, path: Path, error: OSError) -> None:
         self.failure = disk_error(doing, path, error)
@@ -421,44 +481,19 @@ class EpochWriter:
 
     def _stop(self, doing: str, error: OSError, *, syncable: bool) -> None:
         """Stop at the last record's beginning. ``syncable``: no sync has failed, so a later one can be believed."""
-        self._wait_for_sync()
+        self._monitor.settle()
         if self.failure is not None:
             return
-        segment = self._segment
-        self._fail(doing, segment.place.data_file, error)
-        starts = [segment.last, *(record.offset for record in self._known if record.offset <= self.written)]
-        least = max(self.durable, self._tail.end, segment.place.first)
-        cut = max(least, *starts)
-        if segment.has_index:
-            with suppress(OSError):  # what a torn write left of an entry goes before others follow
-                segment.cut_index()
-            with suppress(OSError):
-                segment.record(self._known, cut)
-            if self._known and self._known[0].offset < cut:  # without its entry it would seem part of the one before
-                cut = max(least, self._known[0].offset)
-            if segment.last >= cut:
-                segment.forget_last()
-            with suppress(OSError):
-                segment.cut_index()
-        self.written = cut
-        if segment.is_open:
-            with suppress(OSError):
-                segment.cut_data(cut)
-            if syncable:
-                with suppress(OSError):
-                    self._sync(Kind.CHECKPOINT)
-        self._known.clear()
+        self._fail(doing, self._live.segment.place.data_file, error)
+        if not self.ended:
+            self._live.stop(syncable=syncable)
         self._close()
+        run, self._filling = self._filling, None
+        if run is not None:
+            run.stop(syncable=syncable)
+            if run.written > run.first:
+                self._keep(Closed(run.picture, self._ground.now()))
 
 
-def _split(buffers: Sequence[Buffer], at: int) -> tuple[Sequence[Buffer], Sequence[Buffer]]:
-    """Cut buffers in two after their first ``at`` bytes."""
-    if at <= 0:
-        return (), buffers
-    for number, buffer in enumerate(buffers):
-        if at <= len(buffer):
-            view = memoryview(buffer)
-            after = [view[at:]] if at < len(buffer) else []
-            return [*buffers[:number], view[:at]], [*after, *buffers[number + 1 :]]
-        at -= len(buffer)
-    return buffers, ()
+def _first(piece: Closed) -> int:
+    return piece.segment.place.first

@@ -28,10 +28,22 @@ from sdp.errors import StorageError
 from sdp.store.layout import NewerFormatError
 from sdp.stream.record import Flag, Record
 
-__all__ = ["ENTRY_SIZE", "INDEX_VERSION", "Entry", "Index", "Kind", "Links", "check_header", "pack_header", "position"]
+__all__ = [
+    "ENTRY_SIZE",
+    "INDEX_VERSION",
+    "Entry",
+    "Header",
+    "Index",
+    "Kind",
+    "Links",
+    "check_header",
+    "pack_header",
+    "position",
+]
 
 ENTRY_SIZE = 64
-INDEX_VERSION = 1
+INDEX_VERSION = 2
+_OLDEST_VERSION = 1
 BLOCK = 256
 """Entries read at once by a scan: 16 KiB."""
 
@@ -40,6 +52,7 @@ _HEADER = struct.Struct("<8sHHIQQ28xI")
 _ENTRY = struct.Struct("<IBBHQqqqqqQ")
 _CRC_SIZE = 4
 _EXPLICIT_MARK = 1
+_FOLLOWS = 1
 _UNKNOWN_TIME = -(2**63)
 _NONE = -1
 
@@ -142,28 +155,39 @@ def position(ordinal: int) -> int:
     return ENTRY_SIZE * (ordinal + 1)
 
 
-def pack_header(first: int, boot: int) -> bytes:
+class Header(NamedTuple):
+    """What a header says: the segment's first offset, the boot mark of its making, and whether it ``follows`` on the
+    segment before it: that one was complete, up to here, when this one was begun."""
+
+    first: int
+    boot: int
+    follows: bool
+
+
+def pack_header(first: int, boot: int, *, follows: bool = False) -> bytes:
     """The header of the index of the segment whose first byte is at offset ``first``."""
-    packed = _HEADER.pack(_MAGIC, INDEX_VERSION, ENTRY_SIZE, 0, first, boot, 0)[:-_CRC_SIZE]
+    marks = _FOLLOWS if follows else 0
+    packed = _HEADER.pack(_MAGIC, INDEX_VERSION, ENTRY_SIZE, marks, first, boot, 0)[:-_CRC_SIZE]
     return packed + crc32(packed).to_bytes(_CRC_SIZE, "little")
 
 
-def check_header(content: bytes, path: object) -> tuple[int, int]:
-    """Return the segment's first offset and the boot mark of its making. Raises StorageError, NewerFormatError.
+def check_header(content: bytes, path: object) -> Header:
+    """Read a header. Raises StorageError, NewerFormatError.
 
-    ``path`` is for the sentence. The version is looked at before the CRC: a later format may have another header.
+    ``path`` is for the sentence. The version is looked at before the CRC: a later format may have another header. In
+    version 1 there were no holes: each segment followed on the one before it.
     """
     if len(content) < ENTRY_SIZE or not content.startswith(_MAGIC):
         raise StorageError(f"{path} is not the index of a stream: restore it, or remove the directory it is in.")
-    _, version, size, _, first, boot, crc = _HEADER.unpack_from(content)
-    if version != INDEX_VERSION:
+    _, version, size, marks, first, boot, crc = _HEADER.unpack_from(content)
+    if not _OLDEST_VERSION <= version <= INDEX_VERSION:
         raise NewerFormatError(
-            f"{path} is of index version {version}, and this program knows only {INDEX_VERSION}: "
+            f"{path} is of index version {version}, and this program knows up to {INDEX_VERSION}: "
             "use the program that wrote it, or another directory."
         )
     if size != ENTRY_SIZE or crc != crc32(content[: ENTRY_SIZE - _CRC_SIZE]):
         raise StorageError(f"{path} has a damaged header: restore it, or remove the directory it is in.")
-    return first, boot
+    return Header(first, boot, version == _OLDEST_VERSION or bool(marks & _FOLLOWS))
 
 
 class Index:

@@ -17,6 +17,7 @@ from sdp.store import segments
 from sdp.store.epoch import EpochWriter
 from sdp.store.files import Buffer, Files
 from sdp.store.segments import GoneError, Held
+from sdp.stream.holes import without
 from sdp.stream.record import Flag, Record
 
 __all__ = ["READ_LIMIT", "Recording", "Threads"]
@@ -36,8 +37,16 @@ class Threads(Protocol):
     def backlogged(self) -> bool:
         """Whether more is queued than the store's limit."""
 
-    def put(self, recording: Recording, data: Buffer, records: Sequence[Record]) -> None:
-        """Queue bytes for the writer thread."""
+    def put(
+        self, recording: Recording, offset: int, data: Buffer, records: Sequence[Record], taken: bytes = b""
+    ) -> bool:
+        """Queue bytes for the writer thread; a closed store sets the recording's ``failure``, and takes none."""
+
+    def resume(self, recording: Recording, offset: int) -> Deferred[bool]:
+        """Have the writer thread try to go on with a recording that has failed."""
+
+    def settle(self) -> Deferred[None]:
+        """Fires (None) when the writer thread has done all that was queued by now."""
 
     def finish(self, recording: Recording) -> Deferred[None]:
         """Have the writer thread complete the recording; it has a ``failure`` where the store is closed."""
@@ -57,7 +66,12 @@ class Recording:
     """An epoch that is written, or was. Offsets are in bytes, absolute within the epoch.
 
     Where the disk fails, ``failure`` is set, and ``written`` and ``end`` fall back to where a record begins (not
-    below ``durable``): the recording holds what is below, and drops what is appended from then on.
+    below ``durable``): the recording holds what is below, and drops what is appended from then on, until
+    :meth:`resume` has found that the disk can be written to again.
+
+    ``missing`` are the holes, half-open, that nobody has filled; ``holes`` those that cannot be read: what fills a hole
+    is read once it is written. ``durable`` is that of what came live; ``unsettled`` is where bytes begin, in what was a
+    hole, that are not durable yet (None: there are none).
     """
 
     def __init__(self, store: Threads, writer: EpochWriter) -> None:
@@ -73,6 +87,9 @@ class Recording:
         self._held = progress.held
         self.end = self.written = progress.held.written
         self.durable = progress.durable
+        self.unsettled = progress.unsettled
+        self.holes = self.missing = progress.held.gaps
+        self._put = self._taken = 0
         self.failure = progress.failure
         self.ended = progress.ended
 
@@ -92,7 +109,7 @@ class Recording:
     @property
     def queued(self) -> int:
         """Bytes of this recording that wait for the writer thread."""
-        return self.end - self.written
+        return self._put - self._taken
 
     @property
     def backlogged(self) -> bool:
@@ -105,15 +122,43 @@ class Recording:
         """Queue bytes that follow on ``end``, and Records newly known. Never blocks, and never raises."""
         if self.failure is not None or self.ended or not (data or records):
             return
-        self.end += len(data)
-        self._store.put(self, data, records)
+        offset = self.end
+        if self._store.put(self, offset, data, records):
+            self.end += len(data)
+            self._put += len(data)
+
+    def skip_to(self, offset: int) -> None:
+        """Go on at ``offset``, past ``end``: what lies between is a hole. Bytes have to follow."""
+        if self.failure is None and not self.ended:
+            self.missing = (*self.missing, (self.end, offset))
+            self.holes = (*self.holes, (self.end, offset))
+            self.end = offset
+
+    def fill(self, offset: int, data: Buffer, records: Sequence[Record], taken: bytes = b"") -> None:
+        """Queue bytes for the front of a hole, also of a recording that has ended, and Records newly known.
+
+        ``taken`` are the held bytes just before the hole that belong to the first of the records. What is past the hole
+        is dropped; so is all where there is no hole (any more) that begins there.
+        """
+        if self.failure is None and (data or records) and self._store.put(self, offset, data, records, taken):
+            self._put += len(data)
+            self.missing = without(self.missing, offset, offset + len(data))
+
+    def resume(self, offset: int) -> Deferred[bool]:
+        """After a failure: try whether the disk can be written to again, and whether so go on at ``offset``, at ``end``
+        or past it. Fires with whether ``failure`` is None then."""
+        return self._store.resume(self, offset)
+
+    def settled(self) -> Deferred[None]:
+        """Fires (None) once all that was queued by now is written, or never will be."""
+        return self._store.settle()
 
     def forget_implied(self) -> None:
         """What is a random access point by implication is none from now on. Said again, nothing happens."""
         if not self.explicit:
             self.writer.forget_implied()
             if self.failure is None and not self.ended:
-                self._store.put(self, b"", ())
+                self._store.put(self, self.end, b"", ())
 
     def finish(self) -> Deferred[None]:
         """The epoch is complete at ``end``: fires once that is durable, fails with StorageError where it cannot be."""
@@ -135,15 +180,30 @@ class Recording:
     def _show(self) -> None:
         self._pending = False
         progress = self.writer.progress
-        before = (self.written, self.durable, self.failure, self.start)
-        self._held, self.written, self.durable = progress.held, progress.held.written, progress.durable
-        settled = self.written - before[0]
+        before = (self.written, self.durable, self.unsettled, self.failure, self.start, self.holes)
+        held = progress.held
+        self._held, self.written, self.durable = held, held.written, progress.durable
+        self.unsettled = progress.unsettled
+        settled, self._taken = progress.taken - self._taken, progress.taken
         if progress.failure is not None:  # nothing that still waits will be written
-            settled, self.end, self.ended = self.end - before[0], self.written, progress.ended
+            self.end, self.ended = self.written, progress.ended
             self.failure = progress.failure
+        gaps = held.gaps
+        self.holes = (*gaps, *(hole for hole in self.missing if hole[0] >= self.written and self.failure is None))
+        if self.queued == 0 or self.failure is not None:  # what was to fill a hole and found none is missing still
+            self.missing = self.holes
         self._store.settled(settled)
-        if (self.written, self.durable, self.failure, self.start) != before and self.on_change is not None:
+        now = (self.written, self.durable, self.unsettled, self.failure, self.start, self.holes)
+        if now != before and self.on_change is not None:
             self.on_change()
+
+    def resumed(self) -> None:
+        """The writer has gone on after a failure: what it says holds again. Called in the reactor's thread."""
+        progress = self.writer.progress
+        if progress.failure is None:
+            self.failure, self.end = None, progress.held.written
+            self.missing = progress.held.gaps
+        self._show()
 
     # Reading.
 

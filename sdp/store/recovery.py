@@ -14,6 +14,10 @@ and is always read as after the first: its owner chose that a power loss may lea
 Only the end of the last segment's index is read: after a dead process back to the last whole entry, after a
 dead machine back to the last CHECKPOINT and from there to the one before it, since those between were not known to
 be on the disk. So the time it takes does not depend on the length of the recording.
+
+A segment before others was complete when the next one was begun, if that one says so. If it does not, there is a hole
+after it, or there was one: it may have been filled when the process ended, or a failing disk has stopped it; and so it
+is looked into as the last one is.
 """
 
 from __future__ import annotations
@@ -40,23 +44,19 @@ from sdp.store.layout import (
 )
 from sdp.store.removal import sweep
 
-__all__ = ["Earlier", "Tail", "examine", "find_epochs", "open_for_reading", "read_all", "read_description"]
+__all__ = ["Found", "Tail", "examine", "find_epochs", "open_for_reading", "read_all", "read_description"]
 
 _DESCRIPTION_LIMIT = 64 * 1024
 """Bytes of ``epoch.json`` that are read: it holds a name, an identifier and a Content-Type."""
 
 
-class Tail(NamedTuple):
-    """What an epoch consists of: its segments, and where the last one can be gone on with.
+class Found(NamedTuple):
+    """A segment, as far as it holds: ``entries`` of its index, up to ``end`` bytes, but no further than where the next
+    one begins. ``last`` is the offset of its last record (-1: none), ``links`` are those of its next entry, ``closed``
+    is when it was last written to as far as its index tells (microseconds). ``clean``: nothing is to be cut, no
+    CHECKPOINT is missing. ``follows``: it says that the one before it was complete."""
 
-    ``entries`` of the last index hold, up to ``end`` bytes; ``last`` is the offset of the last record (-1: none),
-    ``links`` are those of the next entry, ``closed`` is when it was last written to as far as its index tells
-    (microseconds). ``clean``: nothing is to be cut, no CHECKPOINT is missing. ``initialization`` is what is kept of
-    trimmed segments, ``leftovers`` are files of them that should be gone.
-    """
-
-    segments: tuple[SegmentPlace, ...]
-    earlier: tuple[Earlier, ...] = ()
+    place: SegmentPlace
     entries: int = 0
     end: int = 0
     last: int = -1
@@ -64,15 +64,46 @@ class Tail(NamedTuple):
     ended: bool = False
     clean: bool = False
     closed: int | None = None
+    follows: bool = False
+
+    @property
+    def empty(self) -> bool:
+        """Whether none of its bytes holds."""
+        return self.end <= self.place.first
+
+
+class Tail(NamedTuple):
+    """What an epoch consists of: its segments, the last of which can be gone on with.
+
+    ``initialization`` is what is kept of trimmed segments, ``leftovers`` are files that should be gone: of trimmed
+    segments, and of those that were begun after a hole and have nothing. ``explicit``: a sender has said which records
+    are random access points.
+    """
+
+    found: tuple[Found, ...]
+    explicit: bool = False
     initialization: Initialization | None = None
     leftovers: tuple[Path, ...] = ()
 
+    @property
+    def end(self) -> int:
+        """Where the epoch ends."""
+        return self.found[-1].end if self.found else 0
 
-class Earlier(NamedTuple):
-    """A segment that another one follows: the number of its index's entries, and when it was last written to."""
+    @property
+    def ended(self) -> bool:
+        """Whether it is complete."""
+        return bool(self.found) and self.found[-1].ended
 
-    entries: int
-    closed: int | None
+    @property
+    def clean(self) -> bool:
+        """Whether the last segment needs no cut and no CHECKPOINT."""
+        return not self.found or self.found[-1].clean
+
+    @property
+    def closed(self) -> int | None:
+        """When the last segment was last written to, as far as its index tells (microseconds)."""
+        return self.found[-1].closed if self.found else None
 
 
 class _Held(NamedTuple):
@@ -142,12 +173,40 @@ def examine(files: Files, directory: Path, content_type: str, *, trust: bool) ->
     names = [name for name, _ in files.entries(directory)]
     places = segment_places(directory, names, content_type)
     if not places:
-        return Tail((), clean=True)
-    earlier = tuple(_earlier(files, place) for place in places[:-1])
-    tail = _examine_segment(files, tuple(places), earlier, trust=trust)
+        return Tail(())
+    found, nothing = _examine_all(files, places, trust=trust)
     kept = initializations(directory, names)
-    leftovers = (*orphans(directory, names, places[0].first), *(path for _, path in kept[:-1]))
-    return tail._replace(initialization=_kept(files, *kept[-1]) if kept else None, leftovers=leftovers)
+    gone = orphans(directory, names, places[0].first)
+    empty = [path for each in nothing for path in (each.place.index_file, each.place.data_file)]
+    return Tail(
+        tuple(found),
+        any(each.links.explicit for each in (*found, *nothing)),
+        _kept(files, *kept[-1]) if kept else None,
+        (*gone, *(path for _, path in kept[:-1]), *(path for path in empty if path.name in names)),
+    )
+
+
+def _examine_all(files: Files, places: list[SegmentPlace], *, trust: bool) -> tuple[list[Found], list[Found]]:
+    """Return the segments in order, and those of which nothing holds and that followed on nothing.
+
+    From the last one on: whether the one before it has to be looked into, and how far it counts, the next one tells.
+    """
+    found: list[Found] = []
+    nothing: list[Found] = []
+    for number in range(len(places) - 1, -1, -1):
+        place = places[number]
+        following = found[0] if found else None
+        if following is not None and following.follows:
+            found.insert(0, _complete(files, place, following.place.first))
+            continue
+        one = _examine_segment(files, place, trust=trust)
+        if one.empty and not one.follows and (number > 0 or following is not None):
+            nothing.append(one)
+            continue
+        if following is not None:
+            one = one._replace(end=min(one.end, following.place.first), ended=False)
+        found.insert(0, one)
+    return found, nothing
 
 
 def _kept(files: Files, offset: int, path: Path) -> Initialization:
@@ -155,15 +214,19 @@ def _kept(files: Files, offset: int, path: Path) -> Initialization:
         return Initialization(offset, offset + files.size(descriptor), path)
 
 
-def _earlier(files: Files, place: SegmentPlace) -> Earlier:
-    """What is to be known of a segment that another one follows: it was complete before that was begun."""
+def _complete(files: Files, place: SegmentPlace, end: int) -> Found:
+    """A segment that was complete, up to ``end``, when the next one was begun."""
     with open_for_reading(files, place.index_file) as descriptor:
         index = Index(
             lambda at, length: read_all(files, descriptor, at, length),
             max(0, files.size(descriptor) // ENTRY_SIZE - 1),
             place.index_file,
         )
-        return Earlier(index.count, _time(index.peek(index.count - 1) if index.count else None))
+        header = read_all(files, descriptor, 0, ENTRY_SIZE)
+        follows = check_header(header, place.index_file).follows
+        last = index.peek(index.count - 1) if index.count else None
+        links = last.links_after(index.count - 1) if last is not None else Links()
+        return Found(place, index.count, end, -1, links, False, True, _time(last), follows)
 
 
 def _time(entry: Entry | None) -> int | None:
@@ -173,11 +236,8 @@ def _time(entry: Entry | None) -> int | None:
     return entry.record.received_time if entry.kind == Kind.RECORD else entry.second_value
 
 
-def _examine_segment(
-    files: Files, places: tuple[SegmentPlace, ...], earlier: tuple[Earlier, ...], *, trust: bool
-) -> Tail:
-    """Find the end of the last segment."""
-    place = places[-1]
+def _examine_segment(files: Files, place: SegmentPlace, *, trust: bool) -> Found:
+    """Find the end of a segment that may have been written to when something stopped the writer."""
     try:
         with open_for_reading(files, place.data_file) as descriptor:
             there = place.first + files.size(descriptor)
@@ -185,17 +245,19 @@ def _examine_segment(
         there = place.first
     with open_for_reading(files, place.index_file) as descriptor:
         size = files.size(descriptor)
-        header = read_all(files, descriptor, 0, ENTRY_SIZE)
-        if there == place.first and (size < ENTRY_SIZE or not any(header)):  # its making was cut short
-            return Tail(places, earlier, 0, there)
-        first, boot = check_header(header, place.index_file)
-        if first != place.first:
-            raise StorageError(f"{place.index_file} is the index from offset {first} on: give it back its name.")
+        packed = read_all(files, descriptor, 0, ENTRY_SIZE)
+        if there == place.first and (size < ENTRY_SIZE or not any(packed)):  # its making was cut short
+            return Found(place, 0, there)
+        header = check_header(packed, place.index_file)
+        if header.first != place.first:
+            raise StorageError(f"{place.index_file} is the index from offset {header.first} on: give it back its name.")
         index = Index(
             lambda at, length: read_all(files, descriptor, at, length), size // ENTRY_SIZE - 1, place.index_file
         )
-        same_boot = _last_boot(index, boot) == files.boot_mark() != 0
-        held = _after_process_death(index, there) if trust or same_boot else _after_power_loss(index, there, first)
+        same_boot = _last_boot(index, header.boot) == files.boot_mark() != 0
+        held = (
+            _after_process_death(index, there) if trust or same_boot else _after_power_loss(index, there, place.first)
+        )
         kept = held.last
         last = -1
         if kept is not None:
@@ -208,7 +270,7 @@ def _examine_segment(
     synced = kept is not None and kept.kind in (Kind.CHECKPOINT, Kind.END) and kept.offset == held.end
     links = kept.links_after(held.entries - 1) if kept is not None else Links()
     clean = ended or (whole and synced and same_boot)
-    return Tail(places, earlier, held.entries, held.end, last, links, ended, clean, _time(kept))
+    return Found(place, held.entries, held.end, last, links, ended, clean, _time(kept), header.follows)
 
 
 def _last_boot(index: Index, header_boot: int) -> int:

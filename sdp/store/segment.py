@@ -23,7 +23,8 @@ __all__ = ["SegmentWriter"]
 
 
 class SegmentWriter:
-    """A segment at whose end something is written. ``boot`` marks the machine's start.
+    """A segment at whose end something is written. ``boot`` marks the machine's start; ``follows`` says that the
+    segment before it was complete, up to here, when this one was begun.
 
     ``entries`` of its index count, ``synced_entries`` of them are on the disk; ``links`` are those of the next entry,
     and ``last`` is the offset of the last record in it (one below the segment's first offset where there is none).
@@ -38,8 +39,10 @@ class SegmentWriter:
         entries: int = 0,
         links: Links | None = None,
         last: int = -1,
+        follows: bool = False,
     ) -> None:
         self.place = place
+        self.follows = follows
         self.entries = self.synced_entries = entries
         self.links = self._links_before = links if links is not None else Links()
         self.last = max(last, place.first - 1)
@@ -70,7 +73,7 @@ class SegmentWriter:
         self._index.open(position(self.entries))
         if written == self.place.first and self.entries == 0:
             self._index.cut(0)
-            self._index.append([pack_header(self.place.first, self._boot)])
+            self._index.append([self._header()])
             if durably:  # from here on, a header that cannot be read is damage, not a beginning cut short
                 self._index.sync()
         self._data.open(written - self.place.first)
@@ -80,9 +83,9 @@ class SegmentWriter:
         self._data.open_to_sync()
         self._index.open_to_sync()
 
-    def begin(self, content: bytes, record: Record, *, explicit: bool, durably: bool, now: int) -> None:
-        """Make the files of a segment that follows on another one, with the bytes that it takes over from there, and
-        what was said there for good (``explicit``).
+    def begin(self, content: bytes, record: Record | None, *, explicit: bool, durably: bool, now: int) -> None:
+        """Make the files of a segment that comes after another one, with the bytes that it takes over from there, the
+        ``record`` that is known to begin with them, and what was said there for good (``explicit``).
 
         The index gets its name last of all: the segment is there whole, or not at all.
         """
@@ -94,14 +97,14 @@ class SegmentWriter:
         new = AppendedFile(self._files, self.place.index_file.with_name(self.place.index_file.name + NEW))
         new.open(0)
         try:
-            packed = [pack_header(self.place.first, self._boot)]
+            packed = [self._header()]
             if explicit:
                 packed.append(self._add(self._explicit()))
                 self._links_before = self.links
-            if content:
+            if content and record is not None:
                 packed.append(self._add(Entry.of_record(record, self.links, self._boot)))
                 self.last = record.offset
-            if durably and self.entries:
+            if durably and (self.entries or content):
                 packed.append(self._add(self._checkpoint(Kind.CHECKPOINT, self.written, now)))
             new.append(packed)
             if durably:
@@ -184,6 +187,9 @@ class SegmentWriter:
         """Give the descriptors back."""
         self._data.close()
         self._index.close()
+
+    def _header(self) -> bytes:
+        return pack_header(self.place.first, self._boot, follows=self.follows)
 
     def _checkpoint(self, kind: Kind, offset: int, now: int) -> Entry:
         return Entry(kind, 0, offset, self.synced_entries, now, self.links, self._boot)

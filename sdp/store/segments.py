@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from typing import NamedTuple, TypeVar
 
 from sdp.errors import StorageError
@@ -19,7 +20,17 @@ from sdp.store.layout import Initialization, SegmentPlace
 from sdp.store.recovery import open_for_reading, read_all
 from sdp.stream.record import Flag, Record
 
-__all__ = ["GoneError", "Held", "Segment", "initialization", "last_record", "random_access_at", "read", "records"]
+__all__ = [
+    "GoneError",
+    "Held",
+    "MissingError",
+    "Segment",
+    "initialization",
+    "last_record",
+    "random_access_at",
+    "read",
+    "records",
+]
 
 INITIALIZATION_LIMIT = 16 * 1024 * 1024
 """Bytes: a longer initialization segment is no more than damage, and is not kept or given as one."""
@@ -34,11 +45,20 @@ class GoneError(StorageError):
     default_title = "Gone"
 
 
+class MissingError(StorageError):
+    """What was to be read lies in a hole (RFC 9110 section 15.5.17)."""
+
+    status = 416
+    default_title = "Missing"
+
+
 class Segment(NamedTuple):
-    """A segment's files, and how many entries of its index may be read."""
+    """A segment's files, how many entries of its index may be read, and the offset where its bytes end, unless another
+    segment begins before that."""
 
     place: SegmentPlace
     entries: int
+    end: int
 
 
 class Held(NamedTuple):
@@ -54,8 +74,16 @@ class Held(NamedTuple):
         return self.segments[0].place.first
 
     def end_of(self, number: int) -> int:
-        """Where a segment ends: where the next one begins."""
-        return self.segments[number + 1].place.first if number + 1 < len(self.segments) else self.written
+        """Where a segment ends: with its bytes, or where the next one begins."""
+        end = self.segments[number].end
+        return min(end, self.segments[number + 1].place.first) if number + 1 < len(self.segments) else end
+
+    @property
+    def gaps(self) -> tuple[tuple[int, int], ...]:
+        """The holes between the segments, [start, end) each, ascending."""
+        return tuple(
+            (one.end, other.place.first) for one, other in pairwise(self.segments) if one.end < other.place.first
+        )
 
     def at(self, offset: int) -> int:
         """Which segment ``offset`` lies in."""
@@ -63,9 +91,9 @@ class Held(NamedTuple):
 
 
 def read(files: Files, held: Held, offset: int, length: int) -> bytes:
-    """The bytes of [offset, offset + length), all of which are held, or of the kept initialization segment.
+    """The bytes of [offset, offset + length), up to the first hole, or of the kept initialization segment.
 
-    Raises StorageError.
+    Raises StorageError, MissingError in a hole.
     """
     kept = held.initialization
     if kept is not None and offset < held.start:
@@ -75,6 +103,10 @@ def read(files: Files, held: Held, offset: int, length: int) -> bytes:
     while length > 0:
         place = held.segments[number].place
         size = min(length, held.end_of(number) - offset)
+        if size <= 0:
+            if not parts:
+                raise MissingError(f"The bytes from {offset} on are missing: {place.data_file} ends before them.")
+            break
         try:
             with open_for_reading(files, place.data_file) as descriptor:
                 part = read_all(files, descriptor, offset - place.first, size)
@@ -102,16 +134,34 @@ def records(files: Files, held: Held, start: int, end: int, limit: int) -> list[
         start = held.start
     number = held.at(start)
     while len(found) < limit and number < len(held.segments) and held.segments[number].place.first < end:
-        look = partial(Index.records, start=start, end=end, limit=limit - len(found))
-        found += _search(files, held.segments[number], look)
+        found += _records_of(files, held, number, start, end, limit - len(found))
         number += 1
+    return found
+
+
+def _records_of(files: Files, held: Held, number: int, start: int, end: int, limit: int) -> list[Record]:
+    """The Records of one segment that cover [start, end), at most ``limit``.
+
+    What was filled into a hole may begin in the midst of a record, which a segment before it tells of.
+    """
+    first, stop = held.segments[number].place.first, min(end, held.end_of(number))
+    found = _search(files, held.segments[number], partial(Index.records, start=start, end=stop, limit=limit))
+    begins = max(start, first)
+    if begins < stop and (not found or found[0].offset > begins) and start >= first:
+        while number > 0 and held.end_of(number - 1) == held.segments[number].place.first:
+            number -= 1
+            before = held.end_of(number) - 1
+            covering = _search(files, held.segments[number], partial(Index.last_record, before=before, flag=Flag.NONE))
+            if covering is not None:
+                return [covering, *found][:limit]
     return found
 
 
 def last_record(files: Files, held: Held, before: int, flag: Flag, *, explicit: bool = False) -> Record | None:
     """The last Record with ``flag`` set that begins at or before ``before``, or None; as :class:`Index` says."""
-    look = partial(Index.last_record, before=before, flag=flag, explicit=explicit)
     for number in range(held.at(before), -1, -1):
+        last = min(before, held.end_of(number) - 1)
+        look = partial(Index.last_record, before=last, flag=flag, explicit=explicit)
         found = _search(files, held.segments[number], look)
         if found is not None:
             return found
@@ -127,16 +177,24 @@ def random_access_at(files: Files, held: Held, time: int, before: int, *, explic
     A bisection over the segments, and in each that it looks into one over its index. A segment without any random
     access point says nothing: the one before it is asked.
     """
-    at = partial(Index.random_access_at, time=time, before=before, explicit=explicit)
-    first = partial(Index.first_random_access, before=before, explicit=explicit)
+
+    def at(number: int) -> Record | None:
+        last = min(before, held.end_of(number) - 1)
+        look = partial(Index.random_access_at, time=time, before=last, explicit=explicit)
+        return _search(files, held.segments[number], look)
+
+    def first(number: int) -> Record | None:
+        last = min(before, held.end_of(number) - 1)
+        return _search(files, held.segments[number], partial(Index.first_random_access, before=last, explicit=explicit))
+
     low, high = 0, held.at(before) + 1
     early: Record | None = None
     late: Record | None = None
     while low < high:
         number = middle = (low + high) // 2
-        while (begins := _search(files, held.segments[number], first)) is None and number > low:
+        while (begins := first(number)) is None and number > low:
             number -= 1
-        found = None if begins is None else _search(files, held.segments[number], at)
+        found = None if begins is None else at(number)
         if begins is None:
             low = middle + 1
         elif found is None:
@@ -152,10 +210,20 @@ def initialization(files: Files, held: Held, before: int) -> tuple[Record, bytes
     if record is None:
         return None
     following = records(files, held, record.offset, held.written, 2)[1:]
-    end = following[0].offset if following else held.written
+    end = min(following[0].offset if following else held.written, _run_end(held, record.offset))
     if end - record.offset > INITIALIZATION_LIMIT:
         return None
     return record, read(files, held, record.offset, end - record.offset)
+
+
+def _run_end(held: Held, offset: int) -> int:
+    """The offset of the first byte after ``offset`` that is not held."""
+    number = held.at(offset)
+    if offset < held.start:
+        return held.written
+    while number + 1 < len(held.segments) and held.end_of(number) == held.segments[number + 1].place.first:
+        number += 1
+    return held.end_of(number)
 
 
 def _kept(files: Files, kept: Initialization, offset: int, length: int) -> bytes:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -24,7 +25,7 @@ from zope.interface import implementer
 from sdp.errors import StorageError
 from sdp.interfaces import IStore
 from sdp.store.announcer import Announcer
-from sdp.store.epoch import EpochWriter, Rolling, Tally
+from sdp.store.epoch import EpochWriter
 from sdp.store.faults import disk_error
 from sdp.store.files import Buffer, Files
 from sdp.store.layout import LOCK, Description, NewerFormatError, check_name, epoch_directory
@@ -32,7 +33,9 @@ from sdp.store.recording import Recording
 from sdp.store.recovery import Tail, examine, find_epochs, read_description
 from sdp.store.removal import remove_epoch, remove_name
 from sdp.store.retention import INTERVAL, REASONS, SHARE, Limits, Piece, Taken, choose
+from sdp.store.run import Rolling
 from sdp.store.segments import GoneError
+from sdp.store.tally import Tally
 from sdp.store.writer import Appended, Job, Writer
 from sdp.stream.record import Record
 
@@ -119,6 +122,11 @@ class FileStore:
     def failures(self) -> int:
         """How many recordings the disk has stopped, or could not be recovered."""
         return self._tally.failures
+
+    @property
+    def resumed(self) -> int:
+        """How many recordings have gone on after the disk had stopped them."""
+        return self._tally.resumed
 
     def free_bytes(self) -> int:
         """What the disk has left. Raises StorageError."""
@@ -222,16 +230,18 @@ class FileStore:
 
     # What recordings ask for.
 
-    def put(self, recording: Recording, data: Buffer, records: Sequence[Record]) -> None:
-        """Queue bytes for the writer thread; after close() they are dropped."""
+    def put(
+        self, recording: Recording, offset: int, data: Buffer, records: Sequence[Record], taken: bytes = b""
+    ) -> bool:
+        """Queue bytes for the writer thread; after close() they are dropped. Return whether they are queued."""
         if self._closed:
             recording.failure = self._closed_error()
-            recording.end -= len(data)
-            return
+            return False
         self.queued += len(data)
         if self.queued > self.queue_limit:
             self.backlogged = True
-        self._writer.put(Appended(recording.writer, recording.moved, data, tuple(records)))
+        self._writer.put(Appended(recording.writer, recording.moved, offset, data, tuple(records), taken))
+        return True
 
     def finish(self, recording: Recording) -> Deferred[None]:
         """Complete a recording in the writer thread."""
@@ -247,6 +257,19 @@ class FileStore:
                 raise recording.writer.failure
 
         return self._job(work)
+
+    def resume(self, recording: Recording, offset: int) -> Deferred[bool]:
+        """Try, in the writer thread, to go on with a recording that has failed."""
+
+        def resumed(_: None) -> bool:
+            recording.resumed()
+            return recording.failure is None
+
+        return self._job(lambda: recording.writer.resume(self.directory, offset)).addCallback(resumed)
+
+    def settle(self) -> Deferred[None]:
+        """Fires (None) when the writer thread has done all that was queued by now."""
+        return self._job(lambda: None)
 
     def read(self, work: Callable[[], T]) -> Deferred[T]:
         """Do blocking work in a reader thread."""
@@ -423,17 +446,20 @@ def _rolling(size: int, limits: Limits) -> Rolling:
 
 
 def _pieces(recordings: Sequence[Recording]) -> list[Piece]:
-    """A name's segments, the oldest first. The one that is written to may not go; nor, as long as it is the name's
-    newest, what a failing disk has stopped."""
+    """A name's segments, the oldest first. One that is written to may not go; nor, as long as it is the name's newest,
+    what a failing disk has stopped. What has filled a hole is no younger than what follows it."""
     pieces: list[Piece] = []
     for recording in recordings:
         writer = recording.writer
-        segments, end = writer.pieces, writer.written
+        found = writer.pieces
         over = writer.ended or (writer.failure is not None and recording is not recordings[-1])
-        ends = [*(segment.segment.place.first for segment in segments[1:]), end]
-        for (segment, at), stop in zip(segments, ends, strict=True):
-            complete = over or segment.place is not segments[-1].segment.place
-            pieces.append(Piece(recording, stop - segment.place.first, at, complete))
+        stops = [*(closed.segment.place.first for closed in found[1:]), writer.written]
+        complete_ones = accumulate((closed.at for closed in reversed(found[:-1])), min)
+        ages = [*list(complete_ones)[::-1], found[-1].at]
+        for closed, stop, at in zip(found, stops, ages, strict=True):
+            complete = not closed.filling and (over or closed is not found[-1])
+            size = min(stop, closed.segment.end) - closed.segment.place.first
+            pieces.append(Piece(recording, size, at, complete))
     return pieces
 
 

@@ -16,6 +16,7 @@ from sdp.store.files import Files
 from sdp.store.index import ENTRY_SIZE, Entry, Index, Kind, Links, check_header
 from sdp.store.layout import SegmentPlace
 from sdp.store.recovery import Tail, examine, find_epochs, open_for_reading, read_all, read_description
+from sdp.store.segments import Held, Segment
 
 __all__ = ["Verdict", "verify"]
 
@@ -24,7 +25,8 @@ FAULTS_LIMIT = 5
 
 
 class Verdict(NamedTuple):
-    """What was found of one epoch: [start, end) in so many segments and records, and what is wrong, as sentences."""
+    """What was found of one epoch: [start, end) but for ``holes``, in so many segments and records, and what is wrong,
+    as sentences."""
 
     name: str
     epoch: str
@@ -34,6 +36,7 @@ class Verdict(NamedTuple):
     records: int
     ended: bool
     faults: tuple[str, ...]
+    holes: tuple[tuple[int, int], ...] = ()
 
 
 def verify(directory: Path, files: Files | None = None) -> Iterator[Verdict]:
@@ -61,19 +64,21 @@ def _verify_epoch(files: Files, name: str, epoch: str, directory: Path) -> Verdi
         return Verdict(name, epoch, 0, 0, 0, 0, False, (text,))
     faults: list[str] = []
     records = 0
-    for number, place in enumerate(tail.segments):
+    for number, found in enumerate(tail.found):
         check = _Check(files, tail, number)
         try:
             records += check.run()
         except (OSError, StorageError) as error:
             check.faults.append(
-                str(disk_error("read", place.index_file, error) if isinstance(error, OSError) else error)
+                str(disk_error("read", found.place.index_file, error) if isinstance(error, OSError) else error)
             )
         faults += check.faults
-    start = tail.segments[0].first if tail.segments else 0
+    held = Held(tuple(Segment(found.place, found.entries, found.end) for found in tail.found), tail.end)
+    start = held.start if tail.found else 0
     if start > 0 and tail.initialization is not None and tail.initialization.end == tail.initialization.offset:
         faults.append(f"{tail.initialization.file} is empty.")
-    return Verdict(name, epoch, start, tail.end, len(tail.segments), records, tail.ended, tuple(faults[:FAULTS_LIMIT]))
+    told = tuple(faults[:FAULTS_LIMIT])
+    return Verdict(name, epoch, start, tail.end, len(tail.found), records, tail.ended, told, held.gaps)
 
 
 class _Check:
@@ -83,10 +88,11 @@ class _Check:
         self.faults: list[str] = []
         self._files = files
         self._tail = tail
-        self._last = number == len(tail.segments) - 1
-        self._place: SegmentPlace = tail.segments[number]
-        self._end = tail.end if self._last else tail.segments[number + 1].first
-        self._entries = tail.entries if self._last else tail.earlier[number].entries
+        found = tail.found[number]
+        self._last = number == len(tail.found) - 1
+        self._place: SegmentPlace = found.place
+        self._end = found.end
+        self._entries = found.entries
 
     def run(self) -> int:
         """Return how many records there are. Raises OSError, StorageError."""
@@ -94,7 +100,7 @@ class _Check:
         path = self._place.index_file
         with open_for_reading(self._files, path) as descriptor:
             if self._entries or not self._last or self._end > self._place.first:
-                first, _ = check_header(read_all(self._files, descriptor, 0, ENTRY_SIZE), path)
+                first = check_header(read_all(self._files, descriptor, 0, ENTRY_SIZE), path).first
                 if first != self._place.first:
                     self.faults.append(f"{path} is the index from offset {first} on.")
             index = Index(lambda at, length: read_all(self._files, descriptor, at, length), self._entries, path)

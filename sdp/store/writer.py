@@ -34,12 +34,17 @@ IDLE = 10.0
 
 
 class Appended(NamedTuple):
-    """Bytes and records on their way to a recording's files; ``moved`` is told what came of it."""
+    """Bytes from ``offset`` on and records on their way to a recording's files; ``moved`` is told what came of it.
+
+    ``taken`` are bytes before a hole that go with them, see :meth:`EpochWriter.write`.
+    """
 
     to: EpochWriter
     moved: Callable[[], None]
+    offset: int
     data: Buffer
     records: tuple[Record, ...]
+    taken: bytes = b""
 
 
 class Job(NamedTuple):
@@ -49,13 +54,39 @@ class Job(NamedTuple):
     done: Callable[[object], None]
 
 
+class _Piece:
+    """Bytes that follow on each other, and go into one write."""
+
+    __slots__ = ("buffers", "end", "offset", "records", "taken")
+
+    def __init__(self, item: Appended) -> None:
+        self.offset = self.end = item.offset
+        self.taken = item.taken
+        self.buffers: list[Buffer] = []
+        self.records: list[Record] = []
+
+
 class _Batch:
-    """What one wake-up has for one recording."""
+    """What one wake-up has for one recording: what is live and what fills a hole may alternate."""
 
     def __init__(self, moved: Callable[[], None]) -> None:
         self.moved = moved
-        self.buffers: list[Buffer] = []
-        self.records: list[Record] = []
+        self.pieces: list[_Piece] = []
+
+    def add(self, item: Appended) -> None:
+        """Put an item behind the piece that it follows on, among the last two; else it begins one."""
+        piece = next((each for each in self.pieces[-2:] if each.end == item.offset and not item.taken), None)
+        if piece is None:
+            piece = _Piece(item)
+            self.pieces.append(piece)
+        piece.buffers.append(item.data)
+        piece.records.extend(item.records)
+        piece.end += len(item.data)
+
+    def write(self, epoch: EpochWriter) -> None:
+        """Have all of it written."""
+        for piece in self.pieces:
+            epoch.write(piece.offset, piece.buffers, piece.records, piece.taken)
 
 
 class Writer:
@@ -111,9 +142,10 @@ class Writer:
         while not self._closing:
             for item in self._take():
                 if isinstance(item, Appended):
-                    batch = self._batches.setdefault(item.to, _Batch(item.moved))
-                    batch.buffers.append(item.data)
-                    batch.records.extend(item.records)
+                    batch = self._batches.get(item.to)
+                    if batch is None:
+                        batch = self._batches[item.to] = _Batch(item.moved)
+                    batch.add(item)
                 else:
                     self._write()
                     self._do(item)
@@ -139,7 +171,7 @@ class Writer:
         self._recent = len(batches) or self._recent
         now = time.monotonic() if batches else 0.0
         for epoch, batch in batches.items():
-            guarded(epoch, partial(epoch.write, batch.buffers, batch.records))
+            guarded(epoch, partial(batch.write, epoch))
             self._open.pop(epoch, None)
             if epoch.is_open:
                 self._open[epoch] = now

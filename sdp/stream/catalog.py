@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from sdp.errors import StorageError
+from sdp.stream.holes import Filling, Interval, hole_at, without
 from sdp.stream.log import StreamLog
 from sdp.stream.record import Flag, Record
 from sdp.stream.withheld import Accepted, Withheld
@@ -31,6 +32,10 @@ class Framer(Protocol):
     def flush(self) -> list[Record]: ...
 
 
+NewFramer = Callable[[str | None, int, bytes], Framer]
+"""Makes a framer of a content type's bytes from an offset on, given the initialization segment before it."""
+
+
 class Finishing(Protocol):
     """What a recording's end gives: it may fail."""
 
@@ -44,9 +49,14 @@ class Recording(Protocol):
     end: int
     written: int
     durable: int
+    unsettled: int | None
+    holes: tuple[Interval, ...]
+    missing: tuple[Interval, ...]
     failure: StorageError | None
 
     def append(self, data: bytes, records: list[Record]) -> None: ...
+    def skip_to(self, offset: int) -> None: ...
+    def fill(self, offset: int, data: bytes, records: list[Record], taken: bytes = b"") -> None: ...
     def forget_implied(self) -> None: ...
     def finish(self) -> Finishing: ...
 
@@ -63,6 +73,10 @@ class Epoch:
     With ``after_sync`` bytes come to the log, and so to every outlet, only when the disk has them durably; where it
     fails, at once again. ``end`` and ``ended`` are what outlets see; ``accepted_end`` and ``closed`` are what an inlet
     goes by. Without it they are the same.
+
+    ``new_framer`` makes the framer of what comes after a hole, or fills one, from its content type, the offset, and the
+    initialization segment before it. ``whole`` is whether the last body came to its end: where the log ends a record
+    ends then, too. ``filling`` is the hole that is being filled.
     """
 
     after_sync = False
@@ -77,6 +91,7 @@ class Epoch:
         declared_type: str | None = None,
         recording: Recording | None = None,
         begin_recording: Callable[[str], Recording | None] | None = None,
+        new_framer: NewFramer | None = None,
     ) -> None:
         self.name = name
         self.id = identifier
@@ -84,6 +99,12 @@ class Epoch:
         self.framer = framer
         self.declared_type = declared_type
         self.recording = recording
+        self.new_framer = new_framer
+        self.whole = False
+        self.filling: Filling | None = None
+        self._skipped_to: int | None = None
+        self._jumped: Interval | None = None
+        self._whole_ends: set[int] = set()
         self._begin_recording = begin_recording
         if begin_recording is not None:
             log.hold_from = log.start
@@ -108,6 +129,8 @@ class Epoch:
     @property
     def accepted_end(self) -> int:
         """The offset after the last byte that was taken from a sender."""
+        if self._skipped_to is not None:
+            return self._skipped_to
         return self._withheld.end if self._withheld else self.log.end
 
     @property
@@ -133,7 +156,7 @@ class Epoch:
         Retention leaves what begins with a random access point; that counts, even where the memory has a little more.
         """
         recording = self.recording
-        if recording is not None and recording.written >= self.log.start:
+        if recording is not None and (recording.written >= self.log.start or recording.end > recording.start):
             return recording.start
         return self.log.start
 
@@ -144,9 +167,107 @@ class Epoch:
 
     @property
     def durable_offset(self) -> int | None:
-        if self.recording is None:
+        """The greatest offset below which a loss of power would leave all that is held; None where there is no disk."""
+        recording = self.recording
+        if recording is None:
             return None if self._begin_recording is None else 0
-        return self.recording.durable
+        unsettled = recording.unsettled
+        return recording.durable if unsettled is None else min(recording.durable, unsettled)
+
+    # -- holes -------------------------------------------------------------------------------------------------
+
+    @property
+    def holes(self) -> tuple[Interval, ...]:
+        """What cannot be read between ``first_offset`` and ``end``.
+
+        Without a disk there are none, since the log begins anew after each.
+        """
+        recording, start = self.recording, self.log.start
+        if recording is None:
+            return ()
+        holes = recording.holes
+        if recording.failure is not None and recording.start < recording.written < start:
+            holes = (*holes, (recording.written, start))
+        return without(holes, start, self.log.end) if holes else ()
+
+    @property
+    def missing(self) -> tuple[Interval, ...]:
+        """What no sender has brought yet of what lies between: as ``holes``, but for what is on its way to the disk."""
+        recording = self.recording
+        if recording is None or recording.failure is not None:
+            return self.holes
+        return recording.missing
+
+    def hole_at(self, offset: int) -> Interval | None:
+        """Return the hole that ``offset`` lies in, for a reader that stands there. Without a disk: what the log has
+        jumped over, for whoever stood at its end."""
+        if offset >= self.log.start:
+            return None
+        if self.recording is not None:
+            return hole_at(self.holes, offset)
+        jumped = self._jumped
+        return (
+            (offset, jumped[1]) if jumped is not None and offset <= jumped[0] and jumped[1] == self.log.start else None
+        )
+
+    def missing_at(self, offset: int) -> Interval | None:
+        """Return the hole that a sender may fill, and that ``offset`` lies in."""
+        return hole_at(self.missing, offset)
+
+    def ends_whole(self, offset: int) -> bool:
+        """Whether a record is known to end at ``offset``, where a hole begins."""
+        return offset in self._whole_ends
+
+    @property
+    def decodable(self) -> bool:
+        """Whether the first initialization segment, if there is one, is here to its end."""
+        record = self.log.initialization_before(self.log.end)
+        if record is None:
+            return self.log.known > 0
+        return self.whole or self.log.record_end(record) is not None
+
+    def skip_to(self, offset: int) -> None:
+        """Leave a hole: the next bytes come at ``offset``, past the end of what was accepted."""
+        assert self.new_framer is not None
+        end = self.accepted_end
+        if self._begin_recording is not None:
+            self._record()
+        initialization = self._initialization()
+        if self.whole:
+            self._whole_ends.add(end)
+        self._jumped = (end, offset)
+        self.framer = self.new_framer(self.declared_type or self.framer.content_type, offset, initialization)
+        if self.recording is not None:
+            self.recording.skip_to(offset)
+        self._skipped_to = offset
+
+    def _initialization(self) -> bytes:
+        """The newest initialization segment, as far as it is in memory."""
+        log = self.log
+        record = log.initialization_before(log.end)
+        if record is None:
+            return b""
+        data = log.initialization(record)
+        if data is None and record.offset >= log.start:
+            data = b"".join(log.read(record.offset))  # it is the last record, and the body that brought it was whole
+        return data or b""
+
+    def fill(self, data: bytes, now: int) -> None:
+        """Put bytes at the front of the hole that is being filled, and no further than its end."""
+        filling, recording = self.filling, self.recording
+        assert filling is not None
+        assert recording is not None
+        records = [self.log.said_of(record) for record in filling.framer.feed(data, now)]
+        recording.fill(filling.position, data, records, filling.taken)
+        filling.position += len(data)
+        filling.taken = b""
+        self.last_arrival = now
+        if self.missing_at(filling.position) is None:
+            rest = [self.log.said_of(record) for record in filling.framer.flush()]
+            recording.fill(filling.position, b"", rest)
+            self.filling = None
+
+    # -- the inlet ---------------------------------------------------------------------------------------------
 
     def begin_body(self, capture_time: int | None, random_access: bool | None) -> None:
         """A body begins at the end of the log; its sender says this of its first record."""
@@ -175,11 +296,20 @@ class Epoch:
         if recording is not None:
             recording.append(data, records)
             self._hold(recording)
+        piece = Accepted(self.accepted_end + len(data), data, records, self.framer.known, now)
+        self._skipped_to = None
         if self.after_sync:
-            self._withheld.put(Accepted(self.accepted_end + len(data), data, records, self.framer.known, now))
+            self._withheld.put(piece)
             self._release()
         else:
-            self.log.append(data, records, self.framer.known, now)
+            self._show(piece)
+
+    def _show(self, piece: Accepted) -> None:
+        """Let the outlets have a piece; where it does not follow on the log, there is a hole before it."""
+        start = piece.end - len(piece.data)
+        if start > self.log.end:
+            self.log.restart(start)
+        self.log.append(piece.data, piece.records, piece.known, piece.now)
 
     def _release(self) -> None:
         """Let the log have what is durable; all, where there is no disk that could make it so."""
@@ -189,7 +319,7 @@ class Epoch:
         else:
             up_to = None if recording.failure is not None else recording.durable
         for piece in self._withheld.release(up_to):
-            self.log.append(piece.data, piece.records, piece.known, piece.now)
+            self._show(piece)
         if self._last_records is not None and not self._withheld:
             records, self._last_records = self._last_records, None
             self.log.finish(records)

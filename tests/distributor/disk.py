@@ -9,6 +9,7 @@ from zope.interface import implementer
 
 from sdp.errors import StorageError
 from sdp.interfaces import IRecording, IStore
+from sdp.stream.holes import Interval, held_until, hole_at, without
 from sdp.stream.record import Flag, Record
 
 
@@ -21,6 +22,9 @@ class Kept:
         self.name, self.epoch, self.content_type = name, epoch, content_type
         self.start = self.end = self.written = self.durable = start
         self.ended = self.explicit = False
+        self.holes: tuple[Interval, ...] = ()
+        self.missing: tuple[Interval, ...] = ()
+        self.unsettled = None
         self.failure: StorageError | None = None
         self.on_change: Callable[[], None] | None = None
         self.backlogged = False
@@ -35,6 +39,36 @@ class Kept:
             if self.disk.prompt:
                 self.written = self.end
 
+    def skip_to(self, offset):
+        self.missing = (*self.missing, (self.end, offset))
+        self.holes = (*self.holes, (self.end, offset))
+        self.data += bytes(offset - self.end)
+        self.end = offset
+        if self.disk.prompt:
+            self.written = offset
+
+    def fill(self, offset, data, records, taken=b""):
+        at = offset - self.start
+        self.data[at : at + len(data)] = data
+        self.index = sorted([*self.index, *records])
+        self.missing = without(self.missing, offset, offset + len(data))
+        if self.disk.prompt:
+            self.holes = self.missing
+            self.changed()
+
+    def settled(self):
+        self.write(durable=False)
+        return succeed(None)
+
+    def resume(self, offset):
+        if self.disk.healed:
+            self.failure = None
+            self.missing = self.holes
+            self.end = self.written
+            if offset > self.end:
+                self.skip_to(offset)
+        return succeed(self.disk.healed)
+
     def forget_implied(self):
         self.explicit = True
         self.index = [each._replace(flags=Flag.NONE) if each.flags & Flag.IMPLIED else each for each in self.index]
@@ -46,7 +80,7 @@ class Kept:
 
     def write(self, durable=True):
         """All that is queued is written (and synced)."""
-        self.written = self.end
+        self.written, self.holes = self.end, self.missing
         if durable:
             self.durable = self.end
         self.changed()
@@ -64,7 +98,9 @@ class Kept:
     def read(self, offset, length):
         if offset < self.start:
             return fail(StorageError("It is kept no longer.", status=410))
-        begin = offset - self.start
+        if hole_at(self.holes, offset) is not None:
+            return fail(StorageError("It is missing.", status=416))
+        begin, length = offset - self.start, held_until(self.holes, offset, offset + length) - offset
         return self.disk.answer(lambda: bytes(self.data[begin : min(begin + length, self.written - self.start)]))
 
     def records(self, start, end, limit=4096):
@@ -100,7 +136,7 @@ class Disk:
 
     def __init__(self, prompt=True):
         self.prompt = prompt
-        self.slow = False
+        self.slow = self.healed = False
         self.refusing: StorageError | None = None
         self.unreadable: StorageError | None = None
         self.kept: list[Kept] = []

@@ -22,7 +22,8 @@ class Recording:
     """A disk that makes durable what it is told to."""
 
     start = end = written = durable = 0
-    failure = None
+    failure = unsettled = None
+    holes = missing = ()
 
     def append(self, data: bytes, records: Any) -> None:
         self.end += len(data)

@@ -37,7 +37,7 @@ def test_the_files_are_what_the_docs_say(tmp_path: Path) -> None:
     }
     index = (directory / "00000000000000000000.index").read_bytes()
     assert len(index) == 6 * 64
-    assert struct.unpack("<8sHHIQQ28s", index[:60]) == (b"SDPindex", 1, 64, 0, 0, 77, bytes(28))
+    assert struct.unpack("<8sHHIQQ28s", index[:60]) == (b"SDPindex", 2, 64, 0, 0, 77, bytes(28))
     assert int.from_bytes(index[60:64], "little") == crc32(index[:60])
     entries = []
     for at in range(64, len(index), 64):

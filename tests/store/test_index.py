@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+from zlib import crc32
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -108,7 +111,14 @@ def test_a_damaged_entry_is_told_with_its_place() -> None:
 def test_the_header() -> None:
     header = pack_header(1234, MARK)
     assert len(header) == position(0)
-    assert check_header(header, "x") == (1234, MARK)
+    assert check_header(header, "x") == (1234, MARK, False)
+    assert check_header(pack_header(1234, MARK, follows=True), "x").follows
+
+
+def test_in_the_first_version_every_segment_follows_on_the_one_before_it() -> None:
+    packed = struct.pack("<8sHHIQQ28x", b"SDPindex", 1, 64, 0, 1234, MARK)
+    header = packed + crc32(packed).to_bytes(4, "little")
+    assert check_header(header, "x") == (1234, MARK, True)
 
 
 @pytest.mark.parametrize("at", [0, 10, 16, 24, 40, 63])
@@ -121,6 +131,6 @@ def test_a_damaged_header_is_refused(at: int) -> None:
 
 def test_a_later_version_is_refused_with_advice() -> None:
     header = bytearray(pack_header(0, MARK))
-    header[8:10] = (2).to_bytes(2, "little")
-    with pytest.raises(NewerFormatError, match="index version 2, and this program knows only 1: use the program"):
+    header[8:10] = (3).to_bytes(2, "little")
+    with pytest.raises(NewerFormatError, match="index version 3, and this program knows up to 2: use the program"):
         check_header(bytes(header), "there.index")

@@ -8,6 +8,7 @@ from typing import Any
 from sdp.container import OpaqueFramer, framer_for
 from sdp.errors import StorageError
 from sdp.stream.catalog import Catalog, Epoch
+from sdp.stream.holes import without
 from sdp.stream.log import StreamLog
 from sdp.stream.record import Flag, Record
 
@@ -18,12 +19,23 @@ class Kept:
     def __init__(self) -> None:
         self.start = self.end = self.written = self.durable = 0
         self.failure: StorageError | None = None
+        self.unsettled: int | None = None
+        self.holes: tuple[tuple[int, int], ...] = ()
+        self.missing: tuple[tuple[int, int], ...] = ()
         self.appended: list[tuple[bytes, list[Record]]] = []
         self.finished = 0
 
     def append(self, data: bytes, records: list[Record]) -> None:
         self.appended.append((data, records))
         self.end += len(data)
+
+    def skip_to(self, offset: int) -> None:
+        self.missing = (*self.missing, (self.end, offset))
+        self.end = offset
+
+    def fill(self, offset: int, data: bytes, records: list[Record], taken: bytes = b"") -> None:
+        self.missing = without(self.missing, offset, offset + len(data))
+        self.appended.append((taken + data, records))
 
     def forget_implied(self) -> None:
         self.appended.append((b"", []))
@@ -70,7 +82,8 @@ def test_what_a_failed_disk_will_never_have_does_not_fill_the_memory() -> None:
     assert (one.log.start, one.recorded) == (3, True)
     kept.failure = StorageError("full")
     one.stored()
-    assert (one.log.start, one.first_offset, one.recorded) == (6, 6, False)
+    assert (one.log.start, one.first_offset, one.recorded) == (6, 0, False)
+    assert one.holes == ((3, 6),)
     one.append(b"ghi", 0)
     assert one.log.start == 9
 
@@ -84,16 +97,18 @@ def test_a_past_epoch_whose_disk_failed_counts_as_unrecorded() -> None:
     assert catalog.get("a").past == {}  # type: ignore[union-attr]
 
 
-def test_a_recording_that_stopped_leaves_a_gap_that_is_not_offered() -> None:
+def test_a_recording_that_stopped_leaves_a_hole() -> None:
     kept = Kept()
     one = epoch(recording=kept, window=0)
     kept.written = 3
     one.append(b"hello", 0)
-    one.recording = None
-    one.log.hold_from = None
-    one.log.evict()
-    one.recording = kept
-    assert one.first_offset == one.log.start == 5
+    assert one.hole_at(3) is None  # it is on its way to the disk
+    kept.failure = StorageError("The disk is full.")
+    one.stored()
+    assert (one.first_offset, one.log.start, one.end) == (0, 5, 5)
+    assert one.holes == one.missing == ((3, 5),)
+    assert one.hole_at(2) is None
+    assert one.hole_at(3) == (3, 5)
 
 
 def test_a_recording_begins_once_the_media_type_is_known() -> None:

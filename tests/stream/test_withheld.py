@@ -41,11 +41,21 @@ class Disk:
     def __init__(self) -> None:
         self.start = self.end = self.written = self.durable = 0
         self.failure: StorageError | None = None
+        self.unsettled: int | None = None
+        self.holes: tuple[tuple[int, int], ...] = ()
+        self.missing: tuple[tuple[int, int], ...] = ()
         self.finished = False
 
     def append(self, data: bytes, records: list[Record]) -> None:
         self.end += len(data)
         self.written = self.end
+
+    def skip_to(self, offset: int) -> None:
+        self.holes = self.missing = (*self.missing, (self.end, offset))
+        self.end = offset
+
+    def fill(self, offset: int, data: bytes, records: list[Record], taken: bytes = b"") -> None:
+        raise AssertionError("nothing fills a hole here")
 
     def forget_implied(self) -> None:
         """Nothing is implied here."""
