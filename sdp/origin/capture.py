@@ -8,6 +8,7 @@ that it missed.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -146,6 +147,14 @@ class Capture:
             start: int = recording.start
             return min(start, self.log.start)
         return self.log.start
+
+    def behind(self, offset: int) -> float:
+        """How long before the newest record the one at ``offset`` came, in seconds; what has left the memory is taken
+        for long ago."""
+        record, newest = self.log.record_at(offset), self.log.record_at(self.log.end - 1)
+        if record is None or newest is None or record.received_time is None or newest.received_time is None:
+            return inf
+        return (newest.received_time - record.received_time) / 1e6
 
     async def pieces(self, offset: int) -> list[Piece]:
         """What follows on ``offset``: one piece from the memory, or several from the disk. Raises Lost."""

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sdp.errors import Refusal, SDPError
-from sdp.http1.ranges import format_content_range
+from sdp.errors import ProtocolError, Refusal, SDPError
+from sdp.http1 import Headers
+from sdp.http1.fields import parse_digits, parse_list
+from sdp.http1.ranges import MAX_LAST, format_content_range
 from sdp.net.attempts import TryAgain
 from sdp.net.client import Answer, ClientProtocol
-from sdp.net.refusals import offset_field, sentence
+from sdp.net.refusals import complete_length, offset_field, sentence
+from sdp.origin.backfill import Span
 from sdp.origin.lives import Life, sample
 
-__all__ = ["Counterpart", "Standing"]
+__all__ = ["Counterpart", "Standing", "missing_of"]
 
 SAMPLE = 1 << 16
 """How many bytes of the log's end are compared to know an epoch again: more than the header that many begin with."""
@@ -25,10 +28,15 @@ _FOR_EVER = frozenset({401, 403, 405, 411, 413, 414, 415, 417, 431})
 
 
 class Standing(NamedTuple):
-    """Where the Distributor's log stands: the epoch's entity tag (None: there is no such stream), and its end."""
+    """Where the Distributor's log stands: the epoch's entity tag (None: there is no such stream), its end, the holes in
+    it, whether what is posted is kept on a disk, and its complete length where it has ended (None also where that was
+    not said)."""
 
     epoch: bytes | None
     end: int
+    missing: tuple[Span, ...] = ()
+    kept: bool = False
+    ended: int | None = None
 
 
 class Counterpart:
@@ -49,15 +57,18 @@ class Counterpart:
             raise TryAgain("The server closes the connection after its first answer: no stream can be posted so.")
         if answer.status == 404:
             return Standing(None, 0)
-        return Standing(answer.headers.get(b"etag"), end)
+        headers = answer.headers
+        return Standing(headers.get(b"etag"), end, missing_of(headers), b"durable-offset" in headers)
 
-    async def knows(self, client: ClientProtocol, life: Life, standing: Standing) -> Answer | None:
-        """Whether the Distributor's epoch is this life: the answer that says so, else None.
+    async def knows(self, client: ClientProtocol, life: Life, standing: Standing) -> Standing | None:
+        """Whether the Distributor's epoch is this life: where it stands now if it is, else None.
 
-        Where it is, this connection is its Origin from then on, whoever was before.
+        Where it is, this connection is its Origin from then on; who was before may have posted until then.
         """
         assert standing.epoch is not None
-        piece = await sample(life, min(standing.end, life.end), SAMPLE)
+        # A hole cannot be compared, and must not be filled with what may be another's.
+        least = max((stop for _, stop in standing.missing), default=0)
+        piece = await sample(life, least, min(standing.end, life.end), SAMPLE)
         if piece is None:
             return None
         lines = [
@@ -66,7 +77,12 @@ class Counterpart:
         ]
         answer = await client.fetch(b"POST", self.target, lines, piece.data)
         if answer.status < 300:
-            return answer
+            end = offset_field(answer.headers, b"upload-offset")
+            return standing._replace(
+                end=standing.end if end is None else end,
+                missing=missing_of(answer.headers),
+                ended=complete_length(answer.headers),
+            )
         if answer.status == 409:
             return None
         raise self.refused(answer)
@@ -86,3 +102,23 @@ class Counterpart:
         if answer.status in _FOR_EVER:
             return Refusal(answer.status, "Refused", f"The Distributor refuses the stream: {said}.")
         return TryAgain(f"The Distributor does not take the stream now: {said}.", status=answer.status)
+
+
+def missing_of(headers: Headers) -> tuple[Span, ...]:
+    """The holes that an answer names (Upload-Missing), ascending and half-open; none where it cannot be read."""
+    value = headers.get(b"upload-missing")
+    if value is None:
+        return ()
+    try:
+        spans = [_span(each) for each in parse_list(value)]
+    except (ProtocolError, ValueError):
+        return ()
+    return tuple(sorted(spans))
+
+
+def _span(text: bytes) -> Span:
+    first, _, last = text.partition(b"-")
+    span = (parse_digits(first, MAX_LAST), parse_digits(last, MAX_LAST) + 1)
+    if span[0] >= span[1]:
+        raise ValueError
+    return span

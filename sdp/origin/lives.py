@@ -125,9 +125,9 @@ def complete(recording: Any) -> Deferred[None]:
     return done.addErrback(failed)
 
 
-async def sample(life: Life, end: int, most: int) -> Piece | None:
-    """At most ``most`` of the bytes before ``end``, to be compared; None where none are held."""
-    begin = max(life.held_from, end - most)
+async def sample(life: Life, least: int, end: int, most: int) -> Piece | None:
+    """At most ``most`` of the bytes in [least, end), to be compared: the last of them. None where none are held."""
+    begin = max(life.held_from, end - most, least)
     data: list[bytes] = []
     at = begin
     try:

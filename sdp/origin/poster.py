@@ -5,15 +5,19 @@ pipelined: the next one does not wait for the answer to the one before, up to a 
 not answered is never dropped: it stays in the log, in memory or on disk, and goes out again over the next connection
 from wherever the Distributor says that its own log ends.
 
-What a former life of this Origin has left in the store goes out before, as far as the Distributor lacks it.
+After an outage the newest may go first (:attr:`PosterLimits.newest_first`): the log jumps to its newest random access
+point, which leaves a hole at the Distributor, and the hole is filled behind the live edge, one record at a time between
+those that are live. What a former life of this Origin has left in the store goes out before all of that.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 
 import attrs
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from sdp.errors import LocalError, Refusal, SDPError
@@ -21,9 +25,12 @@ from sdp.http1.ranges import format_content_range
 from sdp.net.attempts import Attempts, Tell
 from sdp.net.client import Answer, ClientProtocol
 from sdp.net.refusals import complete_length
+from sdp.net.unsent import unsent
+from sdp.origin.backfill import Backfill, Span
 from sdp.origin.capture import Capture
-from sdp.origin.counterpart import Counterpart, Standing
+from sdp.origin.counterpart import Counterpart, missing_of
 from sdp.origin.lives import Former, Life, Lost, Piece
+from sdp.origin.succession import Succession
 from sdp.stream.record import Flag
 
 __all__ = ["Poster", "PosterLimits"]
@@ -31,18 +38,36 @@ __all__ = ["Poster", "PosterLimits"]
 
 @attrs.frozen(kw_only=True)
 class PosterLimits:
-    """What may be on its way to the Distributor without an answer."""
+    """What may be on its way to the Distributor without an answer, and what goes first after an outage."""
 
     unanswered: int = 64
     unanswered_bytes: int = 4 << 20
+    newest_first: bool = False
+    """Whether the newest goes first where more than ``catch_up`` is lacking, and what is behind it later."""
+    catch_up: float = 1.0
+    """In seconds: so much is sent in order all the same."""
+    backfill_rate: float | None = None
+    """Bytes a second that fill holes; None for as many as the line takes."""
+    backfill_unanswered: int = 64 << 10
+    """How many bytes that fill holes may be on their way: a live record waits behind no more."""
+
+
+@attrs.frozen
+class _Sent:
+    """A POST on its way: the bytes [offset, end), and what for."""
+
+    offset: int
+    end: int
+    fills: bool
+    leaps: bool
 
 
 class Poster:
     """Delivers a capture to one stream of a Distributor, over as many connections as it takes.
 
     ``former`` are lives that ended before this one began, oldest first. ``anew``: they are delivered, too, where the
-    Distributor knows nothing of them. ``now`` gives the time in microseconds. ``trace`` is told the offset up to which
-    bytes were given to the socket.
+    Distributor knows nothing of them. ``now`` gives the time in microseconds, ``clock`` lets it pass. ``trace`` is told
+    the offset up to which bytes were given to the socket.
     """
 
     def __init__(
@@ -51,6 +76,7 @@ class Poster:
         target: bytes,
         attempts: Attempts,
         tell: Tell,
+        clock: IReactorTime,
         *,
         now: Callable[[], int],
         limits: PosterLimits | None = None,
@@ -58,25 +84,27 @@ class Poster:
         anew: bool = False,
         trace: Callable[[int], None] | None = None,
     ) -> None:
-        self.capture = capture
-        self.epoch: bytes | None = None
-        """The epoch's entity tag, as the Distributor names it."""
         self.on_acknowledged: Callable[[], None] = lambda: None
-        self._counterpart = Counterpart(target)
+        self._limits = limits if limits is not None else PosterLimits()
+        self._backfill = Backfill(self._limits.backfill_rate, self._limits.backfill_unanswered)
+        self._at = Succession(capture, Counterpart(target), self._backfill, tell, now=now, former=former, anew=anew)
+        self._target = target
         self._attempts = attempts
         self._tell = tell
-        self._now = now
+        self._clock = clock
         self._trace = trace
-        self._limits = limits if limits is not None else PosterLimits()
-        self._former = list(former)
-        self._anew = anew
         self._client: ClientProtocol | None = None
-        self._position = 0
-        self._reached = 0
-        """The end of all that was posted of this epoch: who finds more there is not alone."""
-        self._acknowledged = 0
-        self._ended_elsewhere = False
         self._unanswered_bytes = 0
+        self._may_leap = False
+        self._dense = False
+        """The Distributor takes no holes."""
+        self._leap: int | None = None
+        """The offset that a POST has to say that it leaps to."""
+        self._fills: deque[Piece] = deque()
+        self._filled: bytes | None = None
+        """The epoch that those are of."""
+        self._reading: Span | None = None
+        self._pacing: IDelayedCall | None = None
         self._fault: SDPError | None = None
         self._waiting: Deferred[None] | None = None
 
@@ -90,23 +118,24 @@ class Poster:
         await self._attempts.run(self._session)
 
     @property
+    def epoch(self) -> bytes | None:
+        """The epoch's entity tag, as the Distributor names it."""
+        return self._at.epoch
+
+    @property
     def acknowledged(self) -> int:
-        """The offset in the capture below which the Distributor has said that it has everything."""
-        return 0 if self._former else self._acknowledged
+        """The offset in the capture that the Distributor has said that its log reaches to."""
+        return 0 if self._at.is_former else self._at.acknowledged
 
     @property
     def delivered(self) -> bool:
-        """Whether the Distributor has all that was captured so far."""
-        return not self._former and self._acknowledged >= self.capture.end
+        """Whether the Distributor has all that was captured so far, as far as it takes it."""
+        at = self._at
+        return not at.is_former and at.acknowledged >= at.capture.end and self._backfill.settled
 
     @property
     def connected(self) -> bool:
         return self._client is not None
-
-    @property
-    def _life(self) -> Life:
-        """What is being delivered: lives end before the next one begins."""
-        return self._former[0] if self._former else self.capture
 
     # -- over one connection -----------------------------------------------------------------------------------
 
@@ -117,43 +146,34 @@ class Poster:
         finally:
             self._client = None
             client.on_writable = None
+            self._pace(None)
 
     async def _deliver(self, client: ClientProtocol) -> None:
-        self._fault = None
+        self._fault, self._leap = None, None
         self._unanswered_bytes = 0
+        self._fills.clear()
         client.on_writable = self.wake
         client.lost.addCallback(self._lost, client)
-        await self._agree(client)
+        await self._at.agree(client)
+        self._may_leap = True
+        self.on_acknowledged()
         while True:
             if self._fault is not None:
                 raise self._fault
-            life = self._life
-            if self._position < life.end:
+            life, at = self._at.life, self._at
+            if at.position < life.end:
                 if self._has_room(client):
                     await self._post_next(client, life)
                     continue
             elif life.finished and not life.end:
                 raise self._nothing_left()
-            elif life.finished and self._acknowledged >= life.end:
-                await self._conclude(client, life)
-                if life is self.capture:
+            elif life.finished and at.acknowledged >= life.end and self._backfill.settled:
+                if await at.conclude(client):
                     return
+                self.on_acknowledged()
                 continue
-            await self._woken()
-
-    async def _conclude(self, client: ClientProtocol, life: Life) -> None:
-        """All of a life is there: its epoch ends."""
-        end = self._acknowledged
-        await self._end_epoch(client, end)
-        if life is self.capture:
-            self._tell.info("Delivered: {end} bytes, epoch {epoch}.", end=end, epoch=self._epoch_text())
-            life.complete()
-        else:
-            self._tell.info(
-                "A former life is delivered: {end} bytes, epoch {epoch}.", end=end, epoch=self._epoch_text()
-            )
-            self._leave_former()
-            self._begin_at_zero()
+            if not self._fill_next(client, life):
+                await self._woken()
 
     def _lost(self, error: SDPError, client: ClientProtocol) -> None:
         if self._client is client:
@@ -175,142 +195,7 @@ class Poster:
         self._waiting = Deferred()
         return self._waiting
 
-    # -- where to go on ----------------------------------------------------------------------------------------
-
-    async def _agree(self, client: ClientProtocol) -> None:
-        """Learn where the Distributor's log ends, and set the position to go on from (the wire contract's HEAD)."""
-        standing = await self._counterpart.ask(client)
-        if standing.epoch is None:
-            if self.epoch is not None:
-                self._tell.warn("The Distributor has lost the stream; it gets what is held, as a new epoch.")
-            if not self._anew:
-                self._leave_all_former()
-            self._begin_at_zero()
-        elif standing.epoch == self.epoch and self._ended_elsewhere:
-            self._tell.warn("The epoch was ended by somebody else; a new one begins.")
-            self._begin_anew()
-        elif standing.epoch == self.epoch:
-            if standing.end > self._reached:
-                raise self._fenced_off(standing)
-            await self._go_on(client, standing.end)
-        elif not await self._recognized(client, standing):
-            await self._displace(client, standing)
-
-    async def _recognized(self, client: ClientProtocol, standing: Standing) -> bool:
-        """Whether the Distributor's epoch is of a former life, or of this one, which lost the answer that named it. If
-        so, that life goes on; those before it are over."""
-        if self.epoch is not None:
-            return False
-        lives: list[Life] = [*self._former]
-        if not lives and standing.end <= self._reached:
-            lives.append(self.capture)
-        for life in reversed(lives):
-            answer = await self._counterpart.knows(client, life, standing)
-            if answer is not None:
-                while self._former and self._former[0] is not life:
-                    self._leave_former()
-                self.epoch, self._reached = standing.epoch, max(self._reached, standing.end)
-                ended = complete_length(answer.headers)
-                if ended is None:
-                    await self._go_on(client, standing.end)
-                else:
-                    self._note_missing(ended)
-                    self._begin_anew()
-                return True
-        return False
-
-    async def _displace(self, client: ClientProtocol, standing: Standing) -> None:
-        """End an epoch that is another's, where nobody posts to it, and begin one's own."""
-        if self.epoch is not None:
-            self._tell.warn("The stream has another epoch now, {epoch}.", epoch=_text(standing.epoch))
-        # Without If-Match: an Origin that is alive keeps its epoch, and this one is told (409).
-        answer = await self._counterpart.end_epoch(client, standing.end, None)
-        if answer.status == 409 and self.epoch is not None:
-            raise self._fenced_off(standing)
-        if answer.status >= 300:
-            raise self._counterpart.refused(answer)
-        self._leave_all_former()
-        self._begin_at_zero()
-
-    async def _go_on(self, client: ClientProtocol, end: int) -> None:
-        """In the epoch that this Origin began: from the Distributor's end, if that is still held here."""
-        life = self._life
-        if life.held_from <= end:
-            behind = max(0, life.end - end)
-            self._tell.info("Going on at offset {offset}, {behind} bytes behind.", offset=end, behind=behind)
-            self._position = self._acknowledged = end
-            self.on_acknowledged()
-            return
-        self._tell.warn(
-            "The Distributor's log ends at {end}, but only {start} to {stop} is held here:"
-            " this epoch ends, a new one begins.",
-            end=end,
-            start=life.held_from,
-            stop=life.end,
-        )
-        await self._end_epoch(client, end)
-        self._begin_anew()
-
-    def _begin_at_zero(self) -> None:
-        """Begin an epoch with all that is held; where its beginning is not, from the newest random access point."""
-        while self._former and (self._former[0].over or self._former[0].held_from > 0):
-            self._leave_former()
-        if not self._former and self.capture.held_from > 0:
-            self.capture.begin_anew(self._now())
-        self.epoch = None
-        self._ended_elsewhere = False
-        self._position = self._reached = self._acknowledged = 0
-        self.on_acknowledged()
-
-    def _begin_anew(self) -> None:
-        """This epoch is over, whatever is left of it: another one begins where the next life does, or at the newest
-        random access point."""
-        if self._former:
-            self._leave_former()
-        else:
-            self.capture.begin_anew(self._now())
-        self._begin_at_zero()
-
-    def _leave_former(self) -> None:
-        """The oldest life is over: the Distributor has what it gets of it."""
-        self._former.pop(0).complete()
-
-    def _leave_all_former(self) -> None:
-        """The Distributor's epochs are others': there is nothing that it could lack of those lives."""
-        for life in self._former:
-            if not life.over:
-                self._tell.warn(
-                    "What was captured before this start ({size} bytes) is no epoch that the Distributor goes on with:"
-                    " it stays in the store.",
-                    size=life.end - life.held_from,
-                )
-        while self._former:
-            self._leave_former()
-
-    def _note_missing(self, ended: int) -> None:
-        if ended < self._life.end:
-            self._tell.warn(
-                "The epoch was ended at {ended} by somebody else; {missing} bytes more of it stay in the store.",
-                ended=ended,
-                missing=self._life.end - ended,
-            )
-
-    async def _end_epoch(self, client: ClientProtocol, end: int) -> None:
-        """Say that this Origin's epoch is complete at ``end``."""
-        answer = await self._counterpart.end_epoch(client, end, self.epoch)
-        if answer.status >= 300:
-            raise self._counterpart.refused(answer)
-
-    def _fenced_off(self, standing: Standing) -> SDPError:
-        """Another Origin has the stream: to go on against it would tear it to and fro."""
-        return Refusal(
-            412,
-            "Fenced off",
-            f"Another Origin has taken this stream over (epoch {_text(standing.epoch)}, at offset {standing.end}): this"
-            " one leaves. Started again, it waits until the other one is gone.",
-        )
-
-    # -- posting -----------------------------------------------------------------------------------------------
+    # -- the live edge -----------------------------------------------------------------------------------------
 
     def _has_room(self, client: ClientProtocol) -> bool:
         """Whether one more POST may be sent: the next of an epoch waits until the first has named it."""
@@ -325,67 +210,173 @@ class Poster:
         )
 
     async def _post_next(self, client: ClientProtocol, life: Life) -> None:
+        position = self._at.position
         try:
-            pieces = await life.pieces(self._position)
+            pieces = await life.pieces(position)
         except Lost:
-            self._tell.warn(
-                "What follows on offset {offset} has left the memory and is not on disk:"
-                " this epoch ends, a new one begins.",
-                offset=self._position,
-            )
-            while client.unanswered and self._fault is None:
-                await self._woken()
-            if self._fault is None:
-                await self._end_epoch(client, self._position)
-                self._begin_anew()
+            await self._break_off(client)
             return
+        if self._may_leap:
+            if position and pieces[0].record is not None:
+                self._may_leap = False
+                if self._leaped(life, position):
+                    return
+            else:
+                del pieces[1:]  # what begins an epoch, and the rest of a record that was cut, go before any leap
         for piece in pieces:
             while not self._has_room(client) and self._fault is None:
                 await self._woken()
             if self._fault is not None:
                 return
-            self._post(client, piece)
+            self._at.position = piece.end
+            self._at.reached = max(self._at.reached, piece.end)
+            self._post(client, piece, fills=False)
 
-    def _post(self, client: ClientProtocol, piece: Piece) -> None:
-        end = piece.end
-        lines = [(b"Content-Range", format_content_range(piece.offset, end - 1))]
+    async def _break_off(self, client: ClientProtocol) -> None:
+        """What follows is held nowhere: the epoch ends there, and another one begins."""
+        at, self._leap = self._at, None
+        self._tell.warn(
+            "What follows on offset {offset} has left the memory and is not on disk:"
+            " this epoch ends, a new one begins.",
+            offset=at.position,
+        )
+        while client.unanswered and self._fault is None:
+            await self._woken()
+        if self._fault is None:
+            await at.end_epoch(client, at.position)
+            at.begin_anew()
+            self._may_leap = True
+            self.on_acknowledged()
+
+    def _leaped(self, life: Life, position: int) -> bool:
+        """Go on at the newest random access point where so much is lacking that it is to be seen first."""
+        at, capture = self._at, self._at.capture
+        if life is not capture or life.finished or self._dense or not (self._limits.newest_first and at.kept):
+            return False
+        newest = capture.log.newest(Flag.RANDOM_ACCESS)
+        if newest is None or newest.offset <= position or capture.behind(position) <= self._limits.catch_up:
+            return False
+        self._tell.info(
+            "The newest goes first, from offset {offset}; {size} bytes before it come behind the live edge.",
+            offset=newest.offset,
+            size=newest.offset - position,
+        )
+        self._backfill.leave(position, newest.offset)
+        self._leap = at.position = newest.offset
+        return True
+
+    # -- behind it ---------------------------------------------------------------------------------------------
+
+    def _fill_next(self, client: ClientProtocol, life: Life) -> bool:
+        """Send one record of a hole, where nothing that is live waits; whether to look again at once."""
+        hole = self._backfill.next()
+        if hole is None or self._leap is not None or not self._has_room(client) or unsent(client.transport):
+            return False  # an answer, or a record, lets look again
+        delay = self._backfill.delay(self._clock.seconds())
+        if delay is None or delay > 0:
+            self._pace(delay)
+            return False
+        while self._fills and (self._fills[0].offset != hole[0] or self._filled != self.epoch):
+            self._fills.popleft()
+        if not self._fills:
+            self._read(life, hole)
+            return self._reading is None
+        piece = _up_to(self._fills.popleft(), hole[1])
+        self._backfill.sent(piece.end, self._clock.seconds())
+        self._post(client, piece, fills=True)
+        return True
+
+    def _read(self, life: Life, hole: Span) -> None:
+        """Get what a hole's next bytes are, while live records go on."""
+        if self._reading is not None:
+            return
+        self._reading, epoch = hole, self.epoch
+
+        def read(pieces: list[Piece]) -> None:
+            self._fills, self._filled = deque(pieces), epoch
+
+        def lost(failure: Failure) -> None:
+            failure.trap(Lost)
+            if self._backfill.next() == hole and self.epoch == epoch:
+                self._tell.warn("What fills the hole at {offset} is not held any more: it stays one.", offset=hole[0])
+                self._backfill.nowhere()
+
+        def over(_: object) -> None:
+            self._reading = None
+            self.wake()
+
+        Deferred.fromCoroutine(life.pieces(hole[0])).addCallback(read).addErrback(lost).addBoth(over)
+
+    def _pace(self, delay: float | None) -> None:
+        """Look again after so long; None for not at all."""
+        if self._pacing is not None and self._pacing.active():
+            self._pacing.cancel()
+        self._pacing = None if delay is None else self._clock.callLater(delay, self.wake)
+
+    # -- posting -----------------------------------------------------------------------------------------------
+
+    def _post(self, client: ClientProtocol, piece: Piece, *, fills: bool) -> None:
+        sent = _Sent(piece.offset, piece.end, fills, piece.offset == self._leap)
+        if sent.leaps:
+            self._leap = None
+        lines = [(b"Content-Range", format_content_range(sent.offset, sent.end - 1))]
         if self.epoch is not None:
             lines.append((b"If-Match", self.epoch))
-        if piece.offset == 0:
-            lines.append((b"Content-Type", self._life.content_type.encode("ascii")))
+        if sent.offset == 0:
+            lines.append((b"Content-Type", self._at.life.content_type.encode("ascii")))
+        if sent.fills or sent.leaps:
+            lines.append((b"Sparse", b"?1"))
         record = piece.record
         if record is not None:
             if record.capture_time is not None:
                 lines.append((b"Capture-Time", b"%d" % record.capture_time))
             if record.flags & Flag.RANDOM_ACCESS and not record.flags & Flag.IMPLIED:
                 lines.append((b"Random-Access", b"?1"))
-        length = end - piece.offset
-        self._position = end
-        self._reached = max(self._reached, end)
-        self._unanswered_bytes += length
-        answer = client.fetch(b"POST", self._counterpart.target, lines, piece.data)
+        self._unanswered_bytes += sent.end - sent.offset
+        answer = client.fetch(b"POST", self._target, lines, piece.data)
         if self._trace is not None:
-            self._trace(end)
-        answer.addCallbacks(self._answered, self._unanswered, callbackArgs=(client, end, length))
+            self._trace(sent.end)
+        answer.addCallbacks(self._answered, self._unanswered, callbackArgs=(client, sent))
 
-    def _answered(self, answer: Answer, client: ClientProtocol, end: int, length: int) -> None:
+    def _answered(self, answer: Answer, client: ClientProtocol, sent: _Sent) -> None:
         if client is not self._client:
             return
-        self._unanswered_bytes -= length
+        size = sent.end - sent.offset
+        self._unanswered_bytes -= size
         if answer.status >= 300:
-            self._note_ended(answer)
-            self._break(self._counterpart.refused(answer))
+            self._refused(answer, sent)
             return
-        if self.epoch is None:
-            self.epoch = answer.headers.get(b"etag")
-            if self.epoch is None:
+        at = self._at
+        if at.epoch is None:
+            at.epoch = answer.headers.get(b"etag")
+            if at.epoch is None:
                 self._break(Refusal(502, "No Distributor", "The server names no epoch (ETag): it is no Distributor."))
                 return
-            self._tell.info("Publishing, epoch {epoch}.", epoch=self._epoch_text())
-        self._acknowledged = max(self._acknowledged, end)
+            at.kept = b"durable-offset" in answer.headers
+            self._tell.info("Publishing, epoch {epoch}.", epoch=at.epoch.decode("ascii", "replace"))
+        if sent.fills:
+            self._backfill.answered(size)
+        else:
+            at.acknowledged = max(at.acknowledged, sent.end)
+        self._backfill.learn(missing_of(answer.headers))
         self._attempts.backoff.succeeded()
         self.on_acknowledged()
         self.wake()
+
+    def _refused(self, answer: Answer, sent: _Sent) -> None:
+        """What fills a hole may be refused for itself; whatever else is refused ends the connection."""
+        error = self._at.counterpart.refused(answer)
+        if sent.fills and answer.status in (409, 507):
+            self._tell.warn("A hole is not filled now: {detail}", detail=error.detail)
+            self._backfill.refused(sent.end - sent.offset, self._clock.seconds())
+            self.wake()
+            return
+        if sent.leaps and answer.status == 409:
+            self._dense = True
+        if answer.status == 409 and self.epoch is not None and complete_length(answer.headers) is not None:
+            # Somebody ended this Origin's epoch: the next connection begins another one, at the live edge.
+            self._at.ended_elsewhere = True
+        self._break(error)
 
     def _unanswered(self, failure: Failure) -> None:
         """The connection's loss has told already (:meth:`_lost`), but for the order in which it tells."""
@@ -393,23 +384,18 @@ class Poster:
         if isinstance(error, SDPError) and self._client is not None:
             self._break(error)
 
-    def _note_ended(self, answer: Answer) -> None:
-        """Somebody ended this Origin's epoch: the next connection begins another one, at the live edge."""
-        if answer.status == 409 and self.epoch is not None and complete_length(answer.headers) is not None:
-            self._ended_elsewhere = True
-
     def _nothing_left(self) -> SDPError:
         """Why a source that has ended has nothing to deliver."""
-        if not self.capture.taken:
+        if not self._at.capture.taken:
             return LocalError("The source has ended without giving anything.")
         return LocalError(
             "The source has ended, and what could still be played of it has left the memory before the"
             " Distributor took it; give the Origin a --store, or more --memory."
         )
 
-    def _epoch_text(self) -> str:
-        return _text(self.epoch)
 
-
-def _text(epoch: bytes | None) -> str:
-    return "?" if epoch is None else epoch.decode("ascii", "replace")
+def _up_to(piece: Piece, stop: int) -> Piece:
+    """What of a piece lies before ``stop``."""
+    if piece.end <= stop:
+        return piece
+    return piece._replace(data=[b"".join(piece.data)[: stop - piece.offset]])

@@ -147,9 +147,18 @@ class OriginService(Service):
             address.target,
             Attempts(connecting(factory, reactor), reactor, backoff, self.log),
             self.log,
+            reactor,
             now=self._parts.now,
-            limits=PosterLimits(unanswered=settings.max_unanswered, unanswered_bytes=settings.max_unanswered_bytes),
+            limits=PosterLimits(
+                unanswered=settings.max_unanswered,
+                unanswered_bytes=settings.max_unanswered_bytes,
+                newest_first=settings.newest_first,
+                catch_up=settings.catch_up,
+                backfill_rate=settings.backfill_rate,
+                backfill_unanswered=settings.backfill_unanswered,
+            ),
             former=former,
+            anew=not settings.newest_first,
             trace=None if self._parts.trace is None else partial(self._parts.trace, Point.POSTED, address.name),
         )
         poster.on_acknowledged = self._balance

@@ -60,6 +60,14 @@ def bits(given: str) -> int:
     return int(match[1]) * {"": 1, "k": 1000, "M": 1_000_000}[match[2]]
 
 
+def bytes_a_second(given: str) -> int:
+    """A number of bytes as for a size, one or more."""
+    rate = byte_size(given)
+    if not rate:
+        raise ValueError("must be more than 0; none is for no limit")
+    return rate
+
+
 @attrs.frozen(kw_only=True)
 class OriginSettings:
     """Capture or play a source, keep it on disk, and stream it to a Distributor."""
@@ -121,6 +129,26 @@ class OriginSettings:
     max_unanswered_bytes: int = setting("4MiB", "How many bytes of them, one POST aside.", parse=byte_size)
     retry_first: float = setting("100ms", "The longest wait before the first attempt to connect again.", parse=seconds)
     retry_most: float = setting("10s", "The longest wait between two attempts.", parse=seconds)
+    after_outage: str = setting(
+        "auto",
+        "What goes first after an outage: the newest, and what was missed behind it; or the oldest, and all in order;"
+        " auto is oldest for a file, and newest for what is live.",
+        parse=choice("auto", "newest", "oldest"),
+    )
+    catch_up: float = setting(
+        "1", "With newest first: so much is sent in order all the same, in seconds.", parse=seconds
+    )
+    backfill_rate: int | None = setting(
+        "4MiB",
+        "How many bytes a second of what was missed go out beside what is live; none for as many as the line takes.",
+        parse=optional(bytes_a_second),
+        metavar="SIZE|none",
+    )
+    backfill_unanswered: int = setting(
+        "64KiB",
+        "How many bytes of what was missed may be on their way: what is live waits behind no more.",
+        parse=byte_size,
+    )
     drain: float = setting("5s", "How long a stop waits for the Distributor to take the rest.", parse=seconds)
     trace: Path | None = setting(
         None,
@@ -133,3 +161,10 @@ class OriginSettings:
     def can_wait(self) -> bool:
         """Whether the source may be held back without losing anything: a file or a pipe, not a camera."""
         return not self.loop and (self.source == "-" or (self.source != "test" and Path(self.source).is_file()))
+
+    @property
+    def newest_first(self) -> bool:
+        """Whether the newest goes first after an outage."""
+        if self.after_outage != "auto":
+            return self.after_outage == "newest"
+        return self.loop or not Path(self.source).is_file()

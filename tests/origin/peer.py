@@ -24,6 +24,8 @@ class Stream:
         self.tag = tag
         self.content_type = content_type
         self.data = b""
+        """With zeros in its holes."""
+        self.holes: list[tuple[int, int]] = []
         self.ended = False
         self.owner: Any = None
 
@@ -48,6 +50,11 @@ class Peer:
         """It is a Distributor, which says Upload-Offset in every answer."""
         self.keeps = True
         """Connections are kept."""
+        self.kept = False
+        """What is posted is kept on a disk: holes can be filled."""
+        self.takes_holes = True
+        self.fills_refused: tuple[int, str] | None = None
+        """What fills a hole is refused like this."""
         self.connections: list[_Connection] = []
         self.pumps: list[IOPump] = []
         self._epochs = 0
@@ -142,6 +149,11 @@ class _Connection(Protocol):
             fields.append((b"Connection", b"close"))
         if stream is not None:
             fields.append((b"ETag", stream.tag))
+            if self.peer.kept:
+                fields.append((b"Durable-Offset", b"%d" % len(stream.data)))
+            if stream.holes:
+                named = b", ".join(b"%d-%d" % (start, end - 1) for start, end in stream.holes)
+                fields.append((b"Upload-Missing", named))
         if status != 204:
             fields.append((b"Content-Length", b"%d" % len(body)))
         data = encode_response(status, fields) + (b"" if head else body)
@@ -190,6 +202,12 @@ class _Connection(Protocol):
             stream.data = content
             return self._say(201)
         assert stream is not None
+        if peer.takes_holes and match is not None and head.headers.get(b"sparse") == b"?1":
+            if said.first in [start for start, _ in stream.holes]:
+                return self._fill(stream, said.first, content)
+            if said.first > len(stream.data):
+                stream.holes.append((len(stream.data), said.first))
+                stream.data = stream.data.ljust(said.first, b"\0")
         if stream.ended:
             return self._say(409, (b"Content-Range", b"bytes */%d" % len(stream.data)), detail="It has ended.")
         if said.first > len(stream.data):
@@ -199,4 +217,18 @@ class _Connection(Protocol):
             return self._say(409, detail="Not the same bytes.")
         stream.owner = self
         stream.data += content[len(known) :]
+        return self._say(204)
+
+    def _fill(self, stream: Stream, first: int, content: bytes) -> None:
+        """Put content where a hole begins."""
+        if self.peer.fills_refused is not None:
+            return self._say(self.peer.fills_refused[0], detail=self.peer.fills_refused[1])
+        [hole] = [each for each in stream.holes if each[0] == first]
+        end = first + len(content)
+        assert end <= hole[1], "it runs past the hole's end"
+        stream.holes.remove(hole)
+        if end < hole[1]:
+            stream.holes = sorted([*stream.holes, (end, hole[1])])
+        stream.data = stream.data[:first] + content + stream.data[end:]
+        stream.owner = self
         return self._say(204)

@@ -1,4 +1,4 @@
-"""Lives of one Origin, one after the other, over one store: each epoch at the Distributor is a life to its last byte."""
+"""Lives of one Origin, one after the other, over one store: an epoch at the Distributor is a life to its last byte."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from sdp.net.attempts import Attempts
 from sdp.net.backoff import Backoff
 from sdp.net.client import Role
 from sdp.origin.capture import Capture
+from sdp.origin.counterpart import Counterpart
 from sdp.origin.lives import MOST_FORMER, former_lives
 from sdp.origin.poster import Poster
 from sdp.stream.record import Flag
@@ -40,6 +41,7 @@ class Origin:
             b"/a",
             Attempts(distributor.connecting(Role.ORIGIN), clock, Backoff(Random(1)), self.tell),
             self.tell,
+            clock,
             now=lambda: int(clock.seconds() * 1e6),
             former=former,
             anew=anew,
@@ -261,6 +263,30 @@ class TestFencedOff:
         assert "Another Origin has taken this stream over" in first.results[0].detail
         newcomer.take(2)
         assert town.received == [bytes(copy.kept[0].data), bytes(copy.kept[1].data)]
+
+    def test_what_the_old_one_posts_until_it_is_replaced_is_part_of_the_epoch(self, town, monkeypatch):
+        first = town.begin()
+        first.take(4)
+        copy = Disk()
+        copy.kept.append(Kept(copy, "a", "copy", "video/x-test"))
+        copy.kept[0].append(bytes(town.disk.kept[0].data), town.disk.kept[0].index)
+        ask = Counterpart.ask
+
+        async def ask_and_be_late(self: Counterpart, client: Any) -> Any:
+            standing = await ask(self, client)
+            if not newcomers:
+                newcomers.append(client)
+                first.take(2)
+            return standing
+
+        newcomers: list[Any] = []
+        monkeypatch.setattr(Counterpart, "ask", ask_and_be_late)
+        newcomer = Origin(town.distributor, copy, 2)
+        newcomer.take(3)
+        town.distributor.settle(2)
+        assert newcomer.results == []
+        assert town.received == [town.recorded[0], bytes(copy.kept[1].data)]
+        assert isinstance(first.results[0], Refusal)
 
     def test_who_finds_more_in_its_epoch_than_it_posted_is_not_alone(self, town):
         first = town.begin()

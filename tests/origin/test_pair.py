@@ -34,6 +34,7 @@ class Origin:
             b"/" + name.encode(),
             Attempts(distributor.connecting(Role.ORIGIN, name), clock, Backoff(Random(1)), self.tell),
             self.tell,
+            clock,
             now=lambda: int(clock.seconds() * 1e6),
         )
         self.capture.on_change = self.poster.wake

@@ -79,7 +79,7 @@ class Lines:
 class Rig:
     """An Origin's capture and poster, a Distributor, and a clock."""
 
-    def __init__(self, peer: Peer | None = None, window: int = 1 << 20, disk: bool = False, **limits: int) -> None:
+    def __init__(self, peer: Peer | None = None, window: int = 1 << 20, disk: bool = False, **limits: Any) -> None:
         self.clock = Clock()
         self.peer = peer or Peer()
         self.disks: list[Disk] = []
@@ -92,6 +92,7 @@ class Rig:
             b"/a",
             Attempts(self.peer.connecting(factory), self.clock, backoff, self.tell),
             self.tell,
+            self.clock,
             now=lambda: int(self.clock.seconds() * 1e6),
             limits=PosterLimits(**limits),
         )
@@ -123,7 +124,7 @@ class Rig:
             else:
                 flags = Flag.RANDOM_ACCESS if self.count % every == 1 else Flag.NONE
                 data = (b"<%d>" % self.count).ljust(size, b"r" if flags else b".")
-            self.capture.take(data, flags, 1000 + self.count, 0)
+            self.capture.take(data, flags, 1000 + self.count, int(self.clock.seconds() * 1e6))
             self.count += 1
         self.peer.flush()
 
