@@ -259,6 +259,11 @@ class PlayerService(Service):
             return 0.0
         return max(0.0, (self.player.clock.wall() + report.clock_offset - report.last_captured) / 1_000_000)
 
+    @property
+    def past(self) -> float:
+        """The same; 0 where it is live."""
+        return self.behind if isinstance(self._fetch, PastFetch) else 0.0
+
     def pause(self) -> None:
         """Stop, or go on where it was stopped: that is a time shift, and nothing is received meanwhile."""
         player = self.player

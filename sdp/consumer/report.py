@@ -55,8 +55,8 @@ class Report:
             self.decoding.add(took)
             if self._decode_time is None or len(self.decoding.values) % 8 == 0:
                 self._decode_time = min(self.decoding.share(0.95) or 0, LONGEST)
-        if picture.captured is not None:
-            self.to_decoded.add(picture.decoded_at + self.clock_offset - picture.captured)
+            if picture.captured is not None:
+                self.to_decoded.add(picture.decoded_at + self.clock_offset - picture.captured)
         if picture.stamp is not None:
             self.stamped += 1
             frame = picture.stamp.frame
@@ -71,7 +71,8 @@ class Report:
         if picture.captured is not None:
             self.last_captured = picture.captured
             late = wall + self.clock_offset - picture.captured
-            self.glass.add(late)
+            if self._player.playout.state is not State.STARTING:
+                self.glass.add(late)
             self.curve.add(at, late)
 
     def begin(self) -> None:

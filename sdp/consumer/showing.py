@@ -17,7 +17,8 @@ class Controls(Protocol):
     """What a person at a window may ask for."""
 
     @property
-    def behind(self) -> float: ...
+    def past(self) -> float:
+        """How many seconds ago what is shown was captured; 0 where it is live."""
 
     def pause(self) -> None: ...
 

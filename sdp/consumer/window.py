@@ -7,6 +7,7 @@ its three planes, and nothing waits for the screen's refresh. Keys are looked fo
 from __future__ import annotations
 
 import ctypes
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -40,7 +41,9 @@ _INK, _GROUND, _LINE = b"\xf0\xf0\xf0\xff", b"\x10\x10\x10\xb0", b"\x60\xd0\x60\
 def import_sdl() -> Any:
     """PySDL2, which only installations with the [player] extra have. Raises LocalError with the way to get it."""
     try:
-        import sdl2
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it tells each time where it has its library from
+            import sdl2
     except ImportError as error:
         raise LocalError(
             f"A window needs PySDL2, which cannot be imported ({error}); install it by: pip install"
@@ -122,6 +125,7 @@ class Window:
             sdl.SDL_DestroyTexture(self._texture)
         elif not self.full_screen:
             sdl.SDL_SetWindowSize(self._window, width, height)
+            sdl.SDL_SetWindowPosition(self._window, sdl.SDL_WINDOWPOS_CENTERED, sdl.SDL_WINDOWPOS_CENTERED)
         self._texture = sdl.SDL_CreateTexture(
             self._renderer, sdl.SDL_PIXELFORMAT_IYUV, sdl.SDL_TEXTUREACCESS_STREAMING, width, height
         )
@@ -245,10 +249,10 @@ class WindowShowing(Showing):
         self._looking = self._reactor.callLater(EVENTS_EVERY, self._look)
 
     def _tell(self, player: Player) -> None:
-        told, behind = player.report.told(), self._controls.behind
-        self._window.set_title(title_of(self._name, told, behind))
+        told, past = player.report.told(), self._controls.past
+        self._window.set_title(title_of(self._name, told, past))
         if self._figures:
-            lines = lines_of(told, behind)
+            lines = lines_of(told, past)
             curve = [point for point in player.report.curve.points for _ in (0, 1)]
             self._window.set_panel(*panel(lines, curve, PANEL_WIDTH, _INK, _GROUND, _LINE, CURVE_HEIGHT))
 
