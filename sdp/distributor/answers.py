@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from twisted.internet.interfaces import IReactorTime
 
+from sdp.distributor.admission import Admission
 from sdp.distributor.asking import Ask, Interval, check_possessed, holds, live_start, missing
 from sdp.distributor.backfill import Backfill
 from sdp.distributor.conditions import matches, names
@@ -73,9 +74,14 @@ class Answers:
         self._parts = {False: Parts(boundary, chunked=False), True: Parts(boundary, chunked=True)}
         settings = streams.settings
         self._limits = LagLimits(settings.lag_bytes, settings.lag_seconds)
+        self._admission = Admission(clock)
 
     async def answer(self, exchange: Exchange, epoch: Epoch, ask: Ask) -> None:
         """Answer a GET or HEAD of ``epoch``. Refusal 410, 412, 416."""
+        if not epoch.ended and exchange.request.method == b"GET":
+            turn = self._admission.enter(exchange.channel.outflow)
+            if turn is not None:
+                await turn
         if not matches(ask.tags, epoch):
             raise Refusal(412, "Another epoch", f'If-Match names another epoch; the current one is "{epoch.id}".')
         if epoch.ended and names(ask.unwanted, epoch):

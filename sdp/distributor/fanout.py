@@ -5,6 +5,9 @@ them straight from the socket's ``send``. Whoever cannot take all of it leaves t
 in the log under flow control: a consumer is a place, never a queue of copies. While it stands in the list its place is
 the edge's, so the loop keeps no book of anyone.
 
+Whoever has just come is served after those who stood there before, for a moment: a crowd that joins makes each round
+longer, and those who watch already need not wait for that.
+
 One turn of the reactor serves so many and no more: a large record to thousands goes out in slices, between which a
 POST, a join or another stream gets its turn. What is appended meanwhile goes out together in the next round; where too
 much waits for that, who posts has to wait.
@@ -36,6 +39,10 @@ pieces that a socket may well take."""
 
 BEHIND_LIMIT = 1024 * 1024
 """Bytes that may wait for a round to end; beyond them, whoever posts waits as well."""
+
+
+SETTLING = 1.0
+"""For how long those who come to an edge are served after the others, in seconds; then they are some of them."""
 
 
 class Counters:
@@ -72,11 +79,13 @@ class _Edge:
     """The consumers of one wire form that have all that there is up to ``offset``, or get it in this round; ``ahead``
     are those who have more: bytes whose place in a record is not known yet, or whose round has not come."""
 
-    __slots__ = ("ahead", "form", "later", "members", "offset", "round", "turn")
+    __slots__ = ("ahead", "form", "later", "members", "newcomers", "offset", "round", "since", "turn")
 
     def __init__(self, form: Form) -> None:
         self.form = form
         self.members: list[_Place] = []
+        self.newcomers: list[_Place] = []
+        self.since = 0.0
         self.ahead: list[_Place] = []
         self.offset = 0
         self.turn = 0
@@ -87,6 +96,30 @@ class _Edge:
     def postponed(self) -> bool:
         """Whether there is something to do here in the reactor's next turn."""
         return self.later is not None
+
+    @property
+    def standing(self) -> list[_Place]:
+        """All who stand here, and are not ahead."""
+        return self.members + self.newcomers if self.newcomers else self.members
+
+    def enter(self, place: _Place, now: float) -> None:
+        """Somebody comes; ``now`` is the reactor's clock."""
+        if not self.newcomers:
+            self.since = now
+        self.newcomers.append(place)
+
+    def order(self, clock: IReactorTime) -> list[_Place]:
+        """In which order a round serves: it begins with another consumer each time, so that nobody is always last."""
+        self.turn += 1
+        if self.newcomers and clock.seconds() - self.since >= SETTLING:
+            self.members += self.newcomers
+            self.newcomers = []
+        return _from(self.members, self.turn) + _from(self.newcomers, self.turn)
+
+
+def _from(places: list[_Place], turn: int) -> list[_Place]:
+    at = turn % len(places) if places else 0
+    return places[at:] + places[:at]
 
 
 class _Place:
@@ -103,7 +136,7 @@ class _Place:
 
     def _cancelled(self, deferred: Deferred[None]) -> None:
         self.send = len  # a round that is under way passes it over
-        for places in (self.edge.members, self.edge.ahead):
+        for places in (self.edge.members, self.edge.newcomers, self.edge.ahead):
             if self in places:
                 places.remove(self)
 
@@ -122,7 +155,7 @@ class Fanout:
         epoch.log.listeners.append(self._appended)
 
     def __len__(self) -> int:
-        return sum(len(edge.members) + len(edge.ahead) for edge in self._edges.values())
+        return sum(len(edge.standing) + len(edge.ahead) for edge in self._edges.values())
 
     def stand(self, consumer: Consumer, form: Form) -> Deferred[None]:
         """Put a consumer, whose ``offset`` is all that there is (or more than its form can give yet), at the edge.
@@ -140,12 +173,15 @@ class Fanout:
         edge = self._edges.get(form)
         if edge is None:
             edge = self._edges[form] = _Edge(form)
-        if not edge.members:
+        if not edge.members and not edge.newcomers:
             edge.offset = form.available(log)
         if consumer.offset < edge.offset:
             return succeed(None)
         place = _Place(consumer, edge)
-        (edge.members if consumer.offset == edge.offset else edge.ahead).append(place)
+        if consumer.offset == edge.offset:
+            edge.enter(place, self._clock.seconds())
+        else:
+            edge.ahead.append(place)
         return place.left
 
     def _appended(self) -> None:
@@ -163,10 +199,10 @@ class Fanout:
             self._serve(edge, edge.round)
         if edge.postponed:
             return  # somebody who left has appended, and so brought the next turn about
-        if edge.round is not None or (edge.members and edge.form.available(log) > edge.offset):
+        if edge.round is not None or (edge.standing and edge.form.available(log) > edge.offset):
             edge.later = self._clock.callLater(0, self._turn, edge)
         elif log.finished:
-            self._leave(edge, edge.members)
+            self._leave(edge, edge.standing)
             self._edges.pop(edge.form, None)
         if self._waiting and not self.overdue:
             waiting, self._waiting = self._waiting, []
@@ -175,19 +211,16 @@ class Fanout:
 
     def _begin(self, edge: _Edge) -> None:
         log = self.epoch.log
-        if edge.members and edge.offset < log.start:
+        if edge.standing and edge.offset < log.start:
             # A relay's log has jumped: what lies between is read where it is kept, each by its own place.
-            self._leave(edge, edge.members)
+            self._leave(edge, edge.standing)
         available = edge.form.available(log)
-        members = edge.members
-        if members and available > edge.offset:
+        anybody = bool(edge.standing)
+        if anybody and available > edge.offset:
             start, edge.offset = edge.offset, min(available, edge.offset + RUN_LIMIT)
-            # A round begins with another consumer each time, so that nobody is always the last.
-            edge.turn = turn = (edge.turn + 1) % len(members)
-            places = members[turn:] + members[:turn] if turn else members.copy()
-            edge.round = _Round(edge.form.encode(log, start, edge.offset), start, places)
+            edge.round = _Round(edge.form.encode(log, start, edge.offset), start, edge.order(self._clock))
         if edge.ahead:
-            self._pass(edge, edge.offset if edge.members else available)
+            self._pass(edge, edge.offset if anybody else available)
 
     def _serve(self, edge: _Edge, current: _Round) -> None:
         """The loop."""
@@ -215,12 +248,13 @@ class Fanout:
                 place.outflow.put_back(run, sent)
             self._leave(edge, [place for place, _ in behind])
         if self.on_given is not None and edge.round is None:
-            busy = [each for each in self._edges.values() if each.members or each.round is not None] or [edge]
+            busy = [each for each in self._edges.values() if each.standing or each.round is not None] or [edge]
             self.on_given(min(each.offset if each.round is None else each.round.start for each in busy))
 
     def _leave(self, edge: _Edge, leaving: list[_Place]) -> None:
         gone = set(leaving)
         edge.members = [place for place in edge.members if place not in gone]
+        edge.newcomers = [place for place in edge.newcomers if place not in gone]
         for place in leaving:
             place.consumer.offset = edge.offset
         for place in leaving:
@@ -240,7 +274,7 @@ class Fanout:
         """The offset up to which each consumer that stands at an edge was sent all, by the consumer's id."""
         places: dict[int, int] = {}
         for edge in self._edges.values():
-            places.update((id(place.consumer), edge.offset) for place in edge.members)
+            places.update((id(place.consumer), edge.offset) for place in edge.standing)
             if edge.round is not None:
                 waiting = edge.round.places[edge.round.served :]
                 places.update((id(place.consumer), edge.round.start) for place in waiting if not place.left.called)

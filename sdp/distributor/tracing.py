@@ -21,7 +21,7 @@ class EpochTrace:
         self._epoch = epoch
         self._stream = f"{epoch.name}@{epoch.id}"
         self._arrives = arrives
-        self._end = epoch.end
+        self._end = self._given_to = epoch.end
         self._durable = epoch.durable_offset or 0
         # Before the fan-out, whose listener gives the bytes out: what is told here took place before that.
         epoch.log.listeners.insert(0, self._appended)
@@ -35,6 +35,9 @@ class EpochTrace:
             self._trace(Point.APPENDED, self._stream, log.end)
 
     def _given(self, offset: int) -> None:
+        if offset <= self._given_to:
+            return  # those of another form have not been given it yet
+        self._given_to = offset
         self._trace(Point.FANNED_OUT, self._stream, offset)
 
     def stored(self) -> None:

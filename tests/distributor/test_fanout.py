@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError
 from twisted.internet.task import Clock
 
-from sdp.distributor.fanout import RUN_LIMIT, SLICE_BYTES, SLICE_CONSUMERS, Counters, Fanout
+from sdp.distributor.fanout import RUN_LIMIT, SETTLING, SLICE_BYTES, SLICE_CONSUMERS, Counters, Fanout
 from sdp.distributor.forms import Parts, Raw
 
 from .marked import marked
@@ -216,6 +216,41 @@ def test_nobody_loses_a_byte_or_gets_one_twice(rooms, appends):
         assert (id(consumer) in places) is not consumer.outflow.paused
 
 
+def test_whoever_has_just_come_is_served_last():
+    epoch = marked(b"K1")
+    clock = Clock()
+    fanout = Fanout(epoch, Counters(), clock)
+    order: list[int] = []
+
+    def come(number):
+        consumer = Consumer(epoch.end)
+
+        def send(data):
+            order.append(number)
+            return len(data)
+
+        consumer.outflow.send = send
+        fanout.stand(consumer, RAW)
+
+    def served():
+        order.clear()
+        epoch.append(b"f", 0)
+        return list(order)
+
+    for number in range(3):
+        come(number)
+    clock.advance(SETTLING)
+    served()
+    for number in range(3, 6):
+        come(number)
+    rounds = [served() for _ in range(6)]
+    assert all({*each[:3]} == {0, 1, 2} for each in rounds)
+    assert {each[0] for each in rounds} == {0, 1, 2}
+    assert {each[-1] for each in rounds} == {3, 4, 5}
+    clock.advance(SETTLING)
+    assert {served()[-1] for _ in range(6)} == set(range(6))
+
+
 class Turns:
     """A reactor that is turned by hand: what is to be called in the next turn, and how often there was one."""
 
@@ -226,6 +261,9 @@ class Turns:
         assert delay == 0
         self.calls.append((call, arguments))
         return self.calls[-1]
+
+    def seconds(self):
+        return 0.0
 
     def turn(self):
         calls, self.calls = self.calls, []
@@ -238,7 +276,7 @@ class Crowded:
 
     def __init__(self, count, room=None, window=1 << 24):
         self.reactor = Turns()
-        clock: Any = self.reactor  # of a clock's methods it has the one that is called
+        clock: Any = self.reactor  # of a clock's methods it has those that are called
         self.epoch = marked(b"K1", window=window)
         self.fanout = Fanout(self.epoch, Counters(), clock)
         self.consumers = [Consumer(2, room) for _ in range(count)]
