@@ -43,7 +43,7 @@ class MirrorAnswers(Answers):
         start, before, held = await self._start(epoch, possessed, lossless=False)
         framing, form = self._begin(exchange, epoch)
         forms = {True: form, False: form}
-        await self._deliver(exchange, epoch, forms, framing, start, before, OnLag.JUMP, held)
+        await self._deliver(exchange, epoch, forms, framing, start, before, OnLag.JUMP, held=held)
 
     async def _lacking(self, exchange: Exchange, epoch: Epoch, ask: Ask, possessed: list[Interval]) -> None:
         gaps = missing(possessed, epoch.first_offset, epoch.end)
