@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tests.system.browsing import chromium, page_of
 from tests.system.processes import Distributor, Process, eventually
 from tests.system.programs import Service, frames_of, in_foreground, keys_of, make_clip
 
@@ -147,3 +148,17 @@ def live() -> Iterator[Live]:
         # More than a second, and so a random access point that is not the first one.
         eventually(lambda: all(server.call("HEAD", f"/{name}").end > 200_000 for name in ("mp4", "mpegts")), "a start")
         yield shown
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium without a window."""
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    """A page of its own, in which no script fails and nothing is missing."""
+    with page_of(browser) as opened:
+        yield opened

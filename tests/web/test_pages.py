@@ -114,8 +114,8 @@ def test_what_a_publisher_says_is_escaped() -> None:
 def test_the_name_of_a_watched_stream_is_escaped() -> None:
     page = Reader(PAGES.watch(HOSTILE))
     assert len(page.tags) == len(Reader(PAGES.watch("a")).tags)
-    (player,) = page.all("section", id="player")
-    assert player["data-name"] == HOSTILE
+    (player,) = page.all("sdp-player", id="player")
+    assert player["label"] == HOSTILE
 
 
 def test_the_watch_page_links_to_the_plain_stream() -> None:

@@ -27,9 +27,13 @@ function decimal(value) {
 // -- MP4 ------------------------------------------------------------------------------------------------------------
 
 export function mp4Tracks(bytes) {
+  return Array.from(movieTracks(bytes), ({ kind, entry }) => mp4Track(bytes, kind, entry));
+}
+
+/** Yield each track of picture or sound: {kind, track, media, entry}, the last three being boxes. */
+export function* movieTracks(bytes) {
   const movie = findBox(bytes, "moov");
-  if (movie === undefined) return [];
-  const tracks = [];
+  if (movie === undefined) return;
   for (const track of boxes(bytes, movie.body, movie.end)) {
     if (track.type !== "trak") continue;
     const media = findPath(bytes, ["mdia"], track.body, track.end);
@@ -38,19 +42,22 @@ export function mp4Tracks(bytes) {
     if (!table || !handler || handler.body + 12 > handler.end) continue;
     const kind = { vide: "video", soun: "audio" }[fourCharacters(bytes, handler.body + 8)];
     const entry = boxes(bytes, table.body + 8, table.end).next().value;
-    if (kind !== undefined && entry !== undefined) tracks.push(mp4Track(bytes, kind, entry));
+    if (kind !== undefined && entry !== undefined) yield { kind, track, media, entry };
   }
-  return tracks;
 }
 
-function mp4Track(bytes, kind, entry) {
+export function mp4Track(bytes, kind, entry) {
   const view = viewOf(bytes);
   if (kind === "video") {
     const codec = videoCodec(bytes, entry, entry.body + VISUAL_ENTRY);
     return { kind, codec, width: view.getUint16(entry.body + 24), height: view.getUint16(entry.body + 26) };
   }
-  const extension = SOUND_EXTENSION[view.getUint16(entry.body + 8)] ?? 0;
-  return { kind, codec: soundCodec(bytes, entry, entry.body + SOUND_ENTRY + extension) };
+  return { kind, codec: soundCodec(bytes, entry, soundBoxes(view, entry)) };
+}
+
+/** Where the boxes within a sound entry begin. */
+function soundBoxes(view, entry) {
+  return entry.body + SOUND_ENTRY + (SOUND_EXTENSION[view.getUint16(entry.body + 8)] ?? 0);
 }
 
 const VIDEO_CONFIGURATIONS = {
@@ -68,6 +75,32 @@ function videoCodec(bytes, entry, inside) {
   const found = type && findBox(bytes, type, inside, entry.end);
   if (!found || found.end - found.body < least) return entry.type;
   return write(entry.type, bytes.subarray(found.body, found.end));
+}
+
+/**
+ * What a decoder has to know beside the codec's name, in the form that WebCodecs' codec registry asks for; undefined
+ * where it needs nothing, or nothing is there.
+ */
+export function configurationOf(bytes, kind, entry) {
+  const content = (type, inside) => {
+    const found = findBox(bytes, type, inside, entry.end);
+    return found && bytes.slice(found.body, found.end);
+  };
+  if (kind === "video") {
+    const [type] = VIDEO_CONFIGURATIONS[entry.type] ?? [];
+    // VP8 and VP9 say all of it in their pictures.
+    return type === undefined || type === "vpcC" ? undefined : content(type, entry.body + VISUAL_ENTRY);
+  }
+  const inside = soundBoxes(viewOf(bytes), entry);
+  if (entry.type === "mp4a") {
+    const found = content("esds", inside);
+    return found && specificOf(found.subarray(4));
+  }
+  if (entry.type === "fLaC") {
+    const found = content("dfLa", inside);
+    return found && Uint8Array.of(0x66, 0x4c, 0x61, 0x43, ...found.subarray(4)); // "fLaC", then its blocks
+  }
+  return undefined;
 }
 
 function avcCodec(entry, fields) {
@@ -109,16 +142,21 @@ const DECODER_DESCRIPTOR = 4;
 const SPECIFIC_DESCRIPTOR = 5;
 const AAC = 0x40;
 
-/** ISO/IEC 14496-1 section 7.2.6: descriptors within descriptors, down to the AudioSpecificConfig's first bits. */
-function elementaryCodec(bytes) {
+/** ISO/IEC 14496-1 section 7.2.6: descriptors within descriptors, down to the decoder's. */
+function decoderDescriptor(bytes) {
   const stream = descriptor(bytes, 0, STREAM_DESCRIPTOR);
-  if (!stream) return "mp4a";
+  if (!stream) return undefined;
   const flags = bytes[stream.body + 2];
   let at = stream.body + 3;
   if (flags & 0x80) at += 2;
   if (flags & 0x40) at += 1 + bytes[at];
   if (flags & 0x20) at += 2;
-  const decoder = descriptor(bytes, at, DECODER_DESCRIPTOR);
+  return descriptor(bytes, at, DECODER_DESCRIPTOR);
+}
+
+/** The codec's name out of the AudioSpecificConfig's first bits. */
+function elementaryCodec(bytes) {
+  const decoder = decoderDescriptor(bytes);
   if (!decoder) return "mp4a";
   const objectType = bytes[decoder.body];
   if (objectType !== AAC) return `mp4a.${hex(objectType)}`;
@@ -129,11 +167,22 @@ function elementaryCodec(bytes) {
   return `mp4a.40.${kind}`;
 }
 
+/** The AudioSpecificConfig itself, or undefined. */
+function specificOf(bytes) {
+  const decoder = decoderDescriptor(bytes);
+  const specific = decoder && descriptor(bytes, decoder.body + 13, SPECIFIC_DESCRIPTOR);
+  return specific && bytes.slice(specific.body, specific.body + specific.size);
+}
+
 function descriptor(bytes, start, tag) {
   if (bytes[start] !== tag) return undefined;
   let at = start + 1;
-  while (bytes[at] & 0x80) at += 1; // its length, in seven bits a byte: what is inside says enough
-  return { body: at + 1 };
+  let size = bytes[at] & 0x7f; // in seven bits a byte
+  while (bytes[at] & 0x80) {
+    at += 1;
+    size = size * 128 + (bytes[at] & 0x7f);
+  }
+  return { body: at + 1, size };
 }
 
 // -- WebM -----------------------------------------------------------------------------------------------------------

@@ -43,6 +43,12 @@ export class Mp4Splitter {
   #left = 0; // bytes of the box that is passing
   #started = false; // an initialization segment was there: media before one are of no use
 
+  /** The next bytes do not follow on: they begin with a box. */
+  jump() {
+    this.#held = new Uint8Array(0);
+    this.#left = 0;
+  }
+
   push(bytes) {
     const data = joined(this.#held, bytes);
     const pieces = [];
@@ -99,6 +105,15 @@ export class WebmSplitter {
   #held = new Uint8Array(0);
   #at = 0;
   #started = false;
+
+  /**
+   * The next bytes do not follow on: they begin with a cluster, or, where none has come, with all that stands before
+   * it.
+   */
+  jump() {
+    this.#held = new Uint8Array(0);
+    this.#at = 0;
+  }
 
   push(bytes) {
     if (this.#started) return [{ initialization: false, bytes }];

@@ -62,17 +62,18 @@ export function told(connection, stream) {
   }
 }
 
-/** Ask for all streams; throws where there is no answer. */
+/** Ask the Distributor that this page came from for all streams; throws where there is no answer. */
 export async function allStreams() {
   const response = await ask("/-/streams");
   if (!response.ok) throw new Error(`The Distributor answered ${response.status}.`);
   return (await response.json()).streams;
 }
 
-/** Ask for one stream: its object, null where there is none, undefined where there is no answer. */
-export async function oneStream(name) {
+/** Ask for the stream at `url`: its object, null where there is none, undefined where there is no answer. */
+export async function oneStream(url) {
   try {
-    const response = await ask(`/-/streams/${name}`);
+    const { origin, pathname } = new URL(url);
+    const response = await ask(`${origin}/-/streams${pathname}`);
     if (response.status === 404) return null;
     return response.ok ? await response.json() : undefined;
   } catch {
