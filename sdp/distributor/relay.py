@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from sdp.distributor.asking import Ask
+from sdp.distributor.conditions import matches
 from sdp.distributor.inflow import Inflow, Phase
 from sdp.distributor.passing import PassedUp, Uplinks, answer_lines, forwarded_lines
 from sdp.distributor.remote import Blocks, RemoteRecording, ToldFramer
@@ -249,7 +250,10 @@ class Relay:
         return epoch
 
     async def _catch_up(self, epoch: Epoch, ask: Ask) -> None:
-        """Whoever comes from another relay may have bytes that are still on their way to this one."""
+        """Whoever comes from another relay may have bytes that are still on their way to this one; not whoever has
+        another epoch's."""
+        if not matches(ask.tags, epoch):
+            return
         ahead = 0
         if ask.possessed:
             ahead = ask.possessed[-1][1]

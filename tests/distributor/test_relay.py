@@ -424,6 +424,13 @@ class TestMoving:
         network.settle(1)
         assert ahead[0].content == b"ij"
 
+    def test_one_that_has_another_epoch_is_told_at_once(self) -> None:
+        _, nodes = chain(2)
+        nodes[0].post("0-3/*", b"abcd", TEXT, KEY)
+        Viewer(nodes[1])
+        answer = nodes[1].get("/a", 'If-Match: "former"', "Content-Range: bytes 0-7/*")
+        assert answer.status == 412
+
     def test_one_that_has_what_nobody_has(self) -> None:
         network, nodes = chain(2)
         nodes[0].post("0-3/*", b"abcd", TEXT, KEY)
