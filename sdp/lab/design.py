@@ -95,9 +95,24 @@ def _check(way: Way, levels: Mapping[str, str]) -> None:
         raise ConfigurationError(f"{said}: fault kill-relay needs hops of 1 or more.")
     if way.slow and not way.consumers:
         raise ConfigurationError(f"{said}: a share of slow consumers needs consumers.")
-    if way.delivery != "poll" and "poll-every" in levels:
+    if way.delivery != "poll" and way.poll_every != attrs.fields(Way).poll_every.default:
         raise ConfigurationError(f"{said}: poll-every means something with delivery poll only.")
     if way.delivery == "stream" and way.connection == "new":
         raise ConfigurationError(f"{said}: an endless answer is one request: connection new needs a polling delivery.")
-    if way.system != "sdp" and (way.hops or way.workers > 1 or way.delivery != "stream" or way.path != "direct"):
-        raise ConfigurationError(f"{said}: {way.system} has no hops, workers, delivery or path: leave them out.")
+    if way.system != "sdp":
+        own = Way(
+            system=way.system,
+            size=way.size,
+            rate=way.rate,
+            gop=way.gop,
+            preset=way.preset,
+            bit_rate=way.bit_rate,
+            record=way.record,
+            probes=way.probes,
+            target=way.target,
+            late=way.late,
+        )
+        if own != way:
+            raise ConfigurationError(
+                f"{said}: through {way.system} only pictures, record, probes and the player can be varied."
+            )

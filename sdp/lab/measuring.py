@@ -33,6 +33,7 @@ from sdp.lab.gathering import (
     read_trace,
     watermarks,
 )
+from sdp.lab.peers.topology import PeerTopology
 from sdp.lab.playing import play
 from sdp.lab.probe import Orders
 from sdp.lab.processes import Child, Used, eventually, module
@@ -95,7 +96,8 @@ class ProcessCell:
     def run(self) -> CellResult:
         """Run it, and return what came of it."""
         directory = Path(tempfile.mkdtemp(prefix="sdp-lab-"))
-        topology = Topology(self._way, directory, self._cell.seed)
+        kind = Topology if self._way.system == "sdp" else PeerTopology
+        topology = kind(self._way, directory, self._cell.seed)
         clocks = _clocks()
         try:
             self._note("begin", self._cell.text)
@@ -123,12 +125,21 @@ class ProcessCell:
 
     # -- who watches -------------------------------------------------------------------------------------------
 
-    def _watch(self, topology: Topology) -> None:
-        way, directory = self._way, topology.directory
-        asked = topology.asked()
-        for number in range(way.probes):
-            orders = Orders(asked=asked, out=directory / f"probe-{number}.csv", consumer=number)
-            self._watchers.append(Child(f"probe{number}", module("sdp.lab.probe"), directory, orders.text()))
+    def _watch(self, topology: Topology | PeerTopology) -> None:
+        for number in range(self._way.probes):
+            self._watchers.append(topology.probe(number))
+        if isinstance(topology, Topology):
+            self._crowd_in(topology)
+        waiting = self._consumers
+        eventually(
+            lambda: all("ready" in child.said() for child in waiting),
+            "Not every consumer had its first picture",
+            START_PATIENCE,
+            [*waiting, *topology.children],
+        )
+
+    def _crowd_in(self, topology: Topology) -> None:
+        way, directory, asked = self._way, topology.directory, topology.asked()
         if way.joiners:
             joining = Orders(
                 asked=asked,
@@ -148,17 +159,10 @@ class ProcessCell:
                 consumer=way.probes + way.joiners,
             )
             self._crowd = Child("crowd", module("sdp.lab.crowd"), directory, crowding.text())
-        waiting = self._consumers
-        eventually(
-            lambda: all("ready" in child.said() for child in waiting),
-            "Not every consumer had its first picture",
-            START_PATIENCE,
-            [*waiting, *topology.children],
-        )
 
     # -- the time that is measured -----------------------------------------------------------------------------
 
-    def _measure(self, topology: Topology) -> tuple[int, int, list[tuple[str, Used, float]]]:
+    def _measure(self, topology: Topology | PeerTopology) -> tuple[int, int, list[tuple[str, Used, float]]]:
         time.sleep(self._warm_up)
         watched = [*topology.children, *self._consumers]
         before = {child.role: child.used() for child in watched}
@@ -170,13 +174,14 @@ class ProcessCell:
             time.sleep(self._duration)
         else:
             time.sleep(self._duration / 2)
+            assert isinstance(topology, Topology)  # the design lets no other system have faults
             self._disturb(topology)
             time.sleep(max(0.0, began + self._duration - time.monotonic()))
         end = self._note("end")
         lasted = time.monotonic() - began
         used = [(child.role, _more(before[child.role], child.used()), lasted) for child in watched]
         time.sleep(self._grace())
-        for child in watched:
+        for child in [*topology.children, *self._watchers]:
             child.check()
         return begin, end, used
 
@@ -184,6 +189,8 @@ class ProcessCell:
         """How long what was captured last may take to get to its consumers."""
         way = self._way
         record = 0.0 if way.record == "frame" else seconds(way.fragment)
+        if way.system == "nginx-hls":  # a segment is listed when the next one begins, and there is a player behind it
+            record = 4 * max(record, way.gop)
         return LEAST_GRACE + way.target + 2 * way.poll_every * (way.delivery == "poll") + record + 4 * way.link_delay
 
     def _disturb(self, topology: Topology) -> None:
@@ -205,7 +212,12 @@ class ProcessCell:
     # -- what came of it ---------------------------------------------------------------------------------------
 
     def _result(
-        self, directory: Path, topology: Topology, begin: int, end: int, used: list[tuple[str, Used, float]]
+        self,
+        directory: Path,
+        topology: Topology | PeerTopology,
+        begin: int,
+        end: int,
+        used: list[tuple[str, Used, float]],
     ) -> CellResult:
         for child in self._consumers:
             child.ask_to_end()

@@ -128,6 +128,8 @@ class Proxy:
             return
         seed = self._spec.seed * 1000 + len(self._lines)
         line = Line(near, far, attrs.evolve(self._spec, seed=seed))
+        # A connection is made by a round trip; this one was made at once, so what it carries first is later by that.
+        line.ways[1].link.stall(time.monotonic(), 2 * self._spec.delay)
         self._lines.append(line)
         for way in line.ways:
             way.source.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

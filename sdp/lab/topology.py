@@ -14,6 +14,8 @@ from typing import Any
 
 from sdp.errors import LocalError
 from sdp.lab.fetching import Asked
+from sdp.lab.peers.topology import missing_peer
+from sdp.lab.probe import Orders
 from sdp.lab.processes import Child, eventually, find_program, free_port, module, twistd
 from sdp.lab.way import Way
 
@@ -60,6 +62,8 @@ def missing(way: Way) -> str | None:
         return "PyAV is not installed: pip install sdp-streaming[lab]."
     if not Path("/proc/self/stat").exists():
         return "processes are weighed by /proc, which is Linux's."
+    if way.system != "sdp":
+        return missing_peer(way)
     if way.path == "nginx" and find_program("nginx") is None:
         return "nginx is not installed; on Debian: apt-get install nginx-light."
     if way.path == "tls":
@@ -159,6 +163,11 @@ class Topology:
         line = self._line
         eventually(lambda: line.said().strip().isdigit(), "The line did not begin", START_PATIENCE, [line])
         return int(line.said())
+
+    def probe(self, number: int) -> Child:
+        """A probe that watches through the line."""
+        orders = Orders(asked=self.asked(), out=self.directory / f"probe-{number}.csv", consumer=number)
+        return Child(f"probe{number}", module("sdp.lab.probe"), self.directory, orders.text())
 
     def asked(self) -> Asked:
         """How a probe asks."""

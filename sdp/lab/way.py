@@ -13,7 +13,7 @@ from sdp.settings import choice, count, flag, optional, positive, seconds, setti
 
 __all__ = ["FAULTS", "LINKS", "SYSTEMS", "Way"]
 
-SYSTEMS = ("sdp", "icecast", "nginx-hls", "nginx-rtmp", "webrtc")
+SYSTEMS = ("sdp", "icecast", "nginx-rtmp", "nginx-hls")
 """Which program distributes: this project's, or one of those that it is compared to."""
 
 FAULTS = ("none", "kill-distributor", "kill-origin", "kill-relay", "stall", "cut")
@@ -81,6 +81,22 @@ class Way:
         metavar="frame|group|SECONDS",
     )
     hops: int = setting("0", "How many relays lie between the Distributor and who watches.", parse=count)
+    fan: int = setting(
+        "1",
+        "How many relays each server feeds; more than one in virtual time only, which needs not start them.",
+        parse=positive,
+    )
+    hop_delay: float = setting(
+        "0",
+        "The delay, one way, from the Origin to the Distributor and from each server to the next; virtual time only.",
+        parse=seconds,
+    )
+    egress: int | None = setting(
+        "none",
+        "What each server's network carries out, in bits a second; virtual time only.",
+        parse=optional(bits_a_second),
+        metavar="BITS",
+    )
     workers: int = setting("1", "In how many processes the Distributor runs.", parse=positive)
     store: bool = setting(False, "Whether the Distributor records on a disk.", parse=flag, metavar="yes|no")
     sync: float = setting("1", "How long bytes may wait to be made durable, where there is a disk.", parse=seconds)
@@ -127,6 +143,11 @@ class Way:
     def fragment(self) -> str:
         """The Origin's ``--fragment``."""
         return f"{self.gop:g}" if self.record == "group" else self.record
+
+    @property
+    def is_virtual(self) -> bool:
+        """Whether it asks for what only virtual time has."""
+        return self.fan > 1 or self.hop_delay > 0 or self.egress is not None
 
     @property
     def link_is_real(self) -> bool:

@@ -104,7 +104,7 @@ CONTRADICTIONS = [
     ("slow = [0.5]", "needs consumers"),
     ('poll-every = ["1s"]', "delivery poll only"),
     ('connection = ["new"]', "needs a polling delivery"),
-    ('system = ["icecast"]\nhops = [1]', "icecast has no hops"),
+    ('system = ["icecast"]\nhops = [1]', "through icecast only pictures"),
 ]
 
 
