@@ -4,11 +4,14 @@
 #   make demo SOURCE=clip.mp4 the same with a file, a URL or a device
 #   make test                 all that has to hold before a change goes in
 #   make lint | docs | bench  parts of it;  make bench BENCH=parser for one benchmark
+#   make torture SEED=1       200 faults from kill -9 to full disks, and no byte lost; FAULTS=50 for fewer
 
 PYTHON ?= python3
 VENV ?= .venv
 SOURCE ?= test
 BENCH ?= *
+SEED ?= 1
+FAULTS ?= 200
 
 BIN := $(VENV)/bin
 
@@ -17,7 +20,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint docs bench clean
+.PHONY: help demo test lint docs bench torture clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -60,6 +63,11 @@ docs: $(VENV)/.test
 
 bench: $(VENV)/.test
 	@for each in bench/$(BENCH).py; do echo "== $$each" && $(BIN)/python $$each || exit 1; done
+
+# SOURCE=clip.mp4 streams that file beside the test pattern, in place of a short one that is made.
+torture: $(VENV)/.test
+	@$(BIN)/python -m tests.system.torture --seed "$(SEED)" --faults "$(FAULTS)" \
+	    $(if $(filter-out test,$(SOURCE)),--source "$(SOURCE)")
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage \
