@@ -105,6 +105,10 @@ class IRecording(Interface):
     def settled():
         """Return a Deferred that fires (None) once all that was queued by now is written, or never will be."""
 
+    def look():
+        """Return a Deferred that fires (None) once ``holes`` says what is so now. Fails with StorageError where that
+        has to be asked of another node, and cannot."""
+
     def resume(offset):
         """After a failure: return a Deferred of whether the recording can go on, with ``failure`` None: at
         ``offset``, which is ``end`` or lies past it, and which is ``end`` from then on."""

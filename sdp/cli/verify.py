@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from sdp.net.address import Address, parse_stream_address
 from sdp.net.client import ClientFactory, ClientProtocol, connect
 from sdp.net.refusals import sentence
 
-__all__ = ["Copy", "compare", "run_verify"]
+__all__ = ["Copy", "common", "compare", "run_verify"]
+
+Interval = tuple[int, int]
 
 PIECE = 64 * 1024 * 1024
 """Bytes that are compared at a time: less than a Distributor makes a digest of at once."""
@@ -46,6 +49,7 @@ def _store(directory: Path) -> int:
             state = "ended" if one.ended else "open"
             what = f"{one.name} @{one.epoch}: {state}, {one.start} to {one.end}, {one.records} records"
             what += f" in {one.segments} segments" if one.segments != 1 else ""
+            what += _missing_text(one.holes)
             found += 1
             damaged += bool(one.faults)
             sys.stdout.write(f"{what}: {'sound' if not one.faults else 'DAMAGED. ' + ' '.join(one.faults)}\n")
@@ -59,6 +63,16 @@ def _store(directory: Path) -> int:
     return 1 if damaged else 0
 
 
+def _missing_text(holes: Sequence[Interval]) -> str:
+    if not holes:
+        return ""
+    return f", {sum(end - start for start, end in holes)} bytes missing in {len(holes)} holes"
+
+
+def _held_text(copy: Copy) -> str:
+    return f"{copy.first} to {copy.end}{_missing_text(copy.holes)}"
+
+
 class Copy:
     """What one Distributor holds of a stream. ``epoch`` is empty until :meth:`look`."""
 
@@ -66,6 +80,7 @@ class Copy:
         self.address = address
         self.epoch = ""
         self.first = self.end = 0
+        self.holes: list[Interval] = []
         self._path = address.target.partition(b"?")[0]
         self._factory = ClientFactory(address, None, reactor)
         self._reactor = reactor
@@ -75,6 +90,7 @@ class Copy:
         """Learn which epoch it holds, and from where to where. Raises RemoteError."""
         said = await self._get(b"/-/streams" + self._path)
         self.epoch, self.first, self.end = str(said["epoch"]), int(said["first_offset"]), int(said["end_offset"])
+        self.holes = [(int(start), int(end)) for start, end in said.get("holes", [])]
 
     async def digest(self, start: int, end: int) -> str:
         """What [start, end) comes to. Raises RemoteError."""
@@ -104,7 +120,24 @@ class Copy:
 async def compare(first: Copy, other: Copy) -> tuple[int, int] | None:
     """Return None where two copies of an epoch are equal as far as both hold it; else [start, end) of at most FINEST
     bytes, the first that differ. Nothing is fetched but digests."""
-    start, stop = max(first.first, other.first), min(first.end, other.end)
+    for start, stop in common(first, other):
+        found = await _compare_run(first, other, start, stop)
+        if found is not None:
+            return found
+    return None
+
+
+def common(first: Copy, other: Copy) -> list[Interval]:
+    """What two copies both hold, as runs."""
+    runs = []
+    at = max(first.first, other.first)
+    for start, end in sorted([*first.holes, *other.holes, (min(first.end, other.end), max(first.end, other.end))]):
+        runs.append((at, start))
+        at = max(at, end)
+    return [(start, stop) for start, stop in runs if start < stop]
+
+
+async def _compare_run(first: Copy, other: Copy, start: int, stop: int) -> Interval | None:
     while start < stop:
         end = min(start + PIECE, stop)
         if await first.digest(start, end) != await other.digest(start, end):
@@ -128,14 +161,14 @@ async def _copies(addresses: list[Address], reactor: Any) -> int:
         for copy in copies:
             await copy.look()
         first = copies[0]
-        sys.stdout.write(f"{first.address}: epoch {first.epoch}, {first.first} to {first.end}\n")
+        sys.stdout.write(f"{first.address}: epoch {first.epoch}, {_held_text(first)}\n")
         for copy in copies[1:]:
-            said = f"{copy.address}: epoch {copy.epoch}, {copy.first} to {copy.end}"
+            said = f"{copy.address}: epoch {copy.epoch}, {_held_text(copy)}"
             if copy.epoch != first.epoch:
                 sys.stdout.write(f"{said}: ANOTHER EPOCH\n")
                 different += 1
                 continue
-            if min(first.end, copy.end) <= max(first.first, copy.first):
+            if not common(first, copy):
                 sys.stdout.write(f"{said}: nothing in common to compare\n")
                 different += 1
                 continue

@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from twisted.internet.interfaces import IReactorTime
 
 from sdp.distributor.admission import Admission
-from sdp.distributor.asking import Ask, Interval, check_possessed, holds, live_start, missing
+from sdp.distributor.asking import Ask, behind_hole, check_possessed, holds, live_start, missing
 from sdp.distributor.backfill import Backfill
 from sdp.distributor.conditions import matches, names
-from sdp.distributor.delivery import Delivery, LagLimits, OnLag, send_interval
+from sdp.distributor.delivery import Delivery, LagLimits, OnHole, OnLag, send_interval
 from sdp.distributor.forms import Form, Parts, Raw, time_lines
 from sdp.distributor.posting import unsatisfied
-from sdp.distributor.reading import arrival, gone, initialization, join_point
+from sdp.distributor.reading import Missing, arrival, gone, initialization, join_point, playable
 from sdp.distributor.streams import Streams
 from sdp.distributor.timeshift import point_at
 from sdp.errors import Refusal
@@ -26,6 +26,7 @@ from sdp.http1.multipart import PART_END, closing, part_head
 from sdp.http1.ranges import MAX_LAST, format_content_range, resolve
 from sdp.net.exchange import Answer, Exchange, Framing
 from sdp.stream.catalog import Epoch
+from sdp.stream.holes import Interval, held_until
 from sdp.stream.record import Record
 
 __all__ = ["Answers"]
@@ -59,6 +60,16 @@ def _applied(epoch: Epoch, ask: Ask, *others: bytes) -> Lines:
     """The line that says which preferences are heeded (RFC 7240 section 3): ``others``, and to be lossless."""
     applied = [*others, *([b"lossless"] if _lossless(epoch, ask) else [])]
     return [(b"Preference-Applied", b", ".join(applied))] if applied else []
+
+
+def _up_to_holes(epoch: Epoch, intervals: list[Interval]) -> list[Interval]:
+    """Return of each interval what comes before the first hole in it. Refusal 416 where that is nothing."""
+    held = [(start, held_until(epoch.holes, start, end)) for start, end in intervals]
+    given = [(start, end) for start, end in held if start < end]
+    if not given:
+        start = intervals[0][0]
+        raise Missing(epoch, start, behind_hole(epoch, start))
+    return given
 
 
 class Answers:
@@ -129,8 +140,7 @@ class Answers:
         start = join_point(epoch)
         before = await initialization(epoch, start)
         framing = exchange.start(200, [*self._lines(epoch, live=True), *_applied(epoch, ask)], None)
-        on_lag = OnLag.STAY if _lossless(epoch, ask) else OnLag.JUMP
-        await self._deliver(exchange, epoch, self._raw, framing, start, before, on_lag)
+        await self._deliver(exchange, epoch, self._raw, framing, start, before, lossless=_lossless(epoch, ask))
 
     async def _shifted(self, exchange: Exchange, epoch: Epoch, time: int) -> None:
         """From the random access point at a time on, without a gap, with what decoding needs before it."""
@@ -147,11 +157,23 @@ class Answers:
             framing = exchange.start(200, lines, None)
             await self._deliver(exchange, epoch, self._raw, framing, start, before, OnLag.STAY)
             return
+        await self._send_playable(exchange, epoch, lines, start, before)
+
+    async def _send_playable(
+        self, exchange: Exchange, epoch: Epoch, lines: Lines, start: int, before: Initialization | None
+    ) -> None:
+        """What an ended epoch holds from ``start`` on, behind what decoding needs."""
+        runs = await playable(epoch, start)
         preface = b"" if before is None or before[0].offset + len(before[1]) > start else before[1]
-        exchange.start(200, lines, len(preface) + epoch.end - start)
-        if not head_only:
-            exchange.channel.outflow.write(preface)
-            await self._send(exchange, epoch, start, epoch.end)
+        exchange.start(200, lines, len(preface) + sum(end - begin for begin, end in runs))
+        if exchange.request.method == b"HEAD":
+            return
+        exchange.channel.outflow.write(preface)
+        for begin, end in runs:
+            if exchange.answer is Answer.DONE or not await send_interval(exchange, epoch, self._raw[False], begin, end):
+                return
+        if exchange.answer is not Answer.DONE:
+            exchange.finish()
 
     async def _first_bytes(self, epoch: Epoch) -> None:
         """Wait until the first bytes have told an undeclared media type: the head has to name it."""
@@ -161,6 +183,12 @@ class Answers:
     async def _whole(self, exchange: Exchange, epoch: Epoch) -> None:
         """The recording of an ended epoch, or what retention has left of it."""
         first, end = epoch.first_offset, epoch.end
+        if epoch.holes:
+            # An offset in this content is none in the log.
+            lines = [*self._lines(epoch, live=False, ranges=b"none"), (b"First-Offset", b"%d" % first)]
+            before = await initialization(epoch, first) if first > 0 else None
+            await self._send_playable(exchange, epoch, lines, first, before)
+            return
         lines = self._lines(epoch, live=False)
         if first == end > 0:
             # An Origin that comes back asks by HEAD where its epoch ended, whether or not anything of it is left.
@@ -183,7 +211,7 @@ class Answers:
         """Return where a consumer begins, the initialization segment it lacks, and the offset of the one it has."""
         joining = await initialization(epoch, join_point(epoch))
         interval = None if joining is None else (joining[0].offset, joining[0].offset + len(joining[1]))
-        arrived = await arrival(epoch, possessed[-1][1]) if possessed else None
+        arrived = await arrival(epoch, behind_hole(epoch, possessed[-1][1])) if possessed else None
         since = self._streams.now() - self._streams.settings.catch_up * 1e6
         start = live_start(epoch, possessed, interval, arrived, since, lossless=lossless)
         before = await initialization(epoch, start)
@@ -203,8 +231,9 @@ class Answers:
             lines = [*self._lines(epoch, live=True, multipart=True), *applied]
             framing = exchange.start(206, lines, None)
             backfill = self._backfill(epoch, possessed, start, before) if ask.backfill else None
-            on_lag = OnLag.STAY if lossless else OnLag.JUMP
-            await self._deliver(exchange, epoch, self._parts, framing, start, before, on_lag, held, backfill)
+            await self._deliver(
+                exchange, epoch, self._parts, framing, start, before, held=held, backfill=backfill, lossless=lossless
+            )
             return
         lines = [*self._lines(epoch, live=True), *_applied(epoch, ask)]
         if before is not None and not _adjoins(before, start):
@@ -213,14 +242,15 @@ class Answers:
         first = start if before is None else before[0].offset
         lines.append((b"Content-Range", format_content_range(first, MAX_LAST, None)))
         framing = exchange.start(206, lines, None)
-        on_lag = OnLag.STAY if lossless else OnLag.END
-        await self._deliver(exchange, epoch, self._raw, framing, start, before, on_lag, held)
+        await self._deliver(
+            exchange, epoch, self._raw, framing, start, before, OnLag.END, OnHole.END, held=held, lossless=lossless
+        )
 
     def _backfill(self, epoch: Epoch, possessed: list[Interval], start: int, before: Initialization | None) -> Backfill:
         """What lies before ``start`` and is neither possessed nor about to be sent."""
         sent = [] if before is None else [(before[0].offset, before[0].offset + len(before[1]))]
         gaps = missing(sorted([*possessed, *sent]), epoch.first_offset, start)
-        return Backfill(gaps, lambda seconds: self._streams.change(epoch, seconds))
+        return Backfill(gaps)
 
     async def _deliver(
         self,
@@ -230,9 +260,12 @@ class Answers:
         framing: Framing,
         start: int,
         before: Initialization | None,
-        on_lag: OnLag,
+        on_lag: OnLag = OnLag.JUMP,
+        on_hole: OnHole = OnHole.PASS,
+        *,
         held: int | None = None,
         backfill: Backfill | None = None,
+        lossless: bool = False,
     ) -> None:
         """Send a live answer's content: the initialization segment where it lies before ``start``, then the log."""
         if exchange.answer is Answer.DONE:
@@ -251,7 +284,10 @@ class Answers:
             form,
             live.fanout,
             offset=start,
-            on_lag=on_lag,
+            on_lag=OnLag.STAY if lossless else on_lag,
+            on_hole=on_hole,
+            lossless=lossless,
+            changed=lambda seconds: self._streams.change(epoch, seconds),
             limits=self._limits,
             now=self._streams.now,
             sent_initialization=held,
@@ -271,7 +307,7 @@ class Answers:
         deadline = self._clock.seconds() + wait
         while True:
             start, before, _ = await self._start(epoch, possessed, lossless=_lossless(epoch, ask))
-            end = forms.available(epoch.log)
+            end = held_until(epoch.holes, start, forms.available(epoch.log))
             if before is not None or start < end:
                 break
             left = deadline - self._clock.seconds()
@@ -301,7 +337,7 @@ class Answers:
 
     async def _lacking(self, exchange: Exchange, epoch: Epoch, ask: Ask, possessed: list[Interval]) -> None:
         """What somebody lacks of an ended epoch, in ascending order."""
-        gaps = missing(possessed, epoch.first_offset, epoch.end)
+        gaps = missing(sorted([*possessed, *epoch.holes]), epoch.first_offset, epoch.end)
         if not gaps:
             exchange.respond(204, [*self._empty_lines(epoch), unsatisfied(epoch.end)])
             return
@@ -345,6 +381,8 @@ class Answers:
             await self._open_range(exchange, epoch, ask, only.first)
             return
         intervals = [(max(start, first), stop) for start, stop in resolve(ask.ranges, end) if stop > first]
+        if intervals:
+            intervals = _up_to_holes(epoch, intervals)
         if not intervals:
             raise Refusal(416, "Nothing there", f"The log holds {first} to {end}.", (unsatisfied(end),))
         lines = self._lines(epoch, live=not epoch.ended)
@@ -357,8 +395,12 @@ class Answers:
         """RFC 8673: the end is echoed, and the answer stays open until the epoch ends."""
         lines = [*self._lines(epoch, live=True), (b"Content-Range", format_content_range(start, MAX_LAST, None))]
         lines += _applied(epoch, ask)
+        lossless = _lossless(epoch, ask)
+        hole = epoch.hole_at(start)
+        if hole is not None and not lossless:
+            raise Missing(epoch, start, hole[1])
         framing = exchange.start(206, lines, None)
-        await self._deliver(exchange, epoch, self._raw, framing, start, None, OnLag.STAY)
+        await self._deliver(exchange, epoch, self._raw, framing, start, None, OnLag.STAY, OnHole.END, lossless=lossless)
 
     async def _ranges(self, exchange: Exchange, epoch: Epoch, intervals: list[Interval], complete: int | None) -> None:
         """Several ranges: each is a part (RFC 9110 section 15.3.7.2)."""

@@ -14,14 +14,22 @@ from sdp.http1 import Request
 from sdp.http1.fields import accepts, parse_prefer
 from sdp.http1.ranges import ContentRange, RangeSpec, parse_possessed, parse_range
 from sdp.stream.catalog import Epoch
+from sdp.stream.holes import Interval
 
-__all__ = ["WAIT_LIMIT", "Ask", "Interval", "at_time", "live_start", "missing", "possessed_intervals", "read_ask"]
+__all__ = [
+    "WAIT_LIMIT",
+    "Ask",
+    "Interval",
+    "at_time",
+    "behind_hole",
+    "live_start",
+    "missing",
+    "possessed_intervals",
+    "read_ask",
+]
 
 WAIT_LIMIT = 60
 """The longest wait that a client may prefer, in seconds (``Prefer: wait``)."""
-
-Interval = tuple[int, int]
-"""Half-open: the first offset and the one after the last."""
 
 
 @attrs.frozen
@@ -125,19 +133,25 @@ def live_start(
     It goes on after the greatest byte that it has, where no random access point lies after that or where the next one
     ``arrived`` after ``since`` (microseconds); else at the newest random access point. ``initialization`` is the
     segment before that; who has only that has nothing. A ``lossless`` one goes on after what it has in any case, or
-    where what follows is no longer held, with the first byte that is.
+    where what follows is no longer held, with the first byte that is. Where a hole follows, the others go on behind it.
     """
     newest = join_point(epoch)
     if not possessed:
         return newest
     if initialization is not None and initialization[0] <= possessed[0][0] and possessed[-1][1] <= initialization[1]:
         return newest
-    following = possessed[-1][1]
+    following = possessed[-1][1] if lossless else behind_hole(epoch, possessed[-1][1])
     if following >= epoch.end or newest <= following:
         return following
     if lossless:
         return max(following, epoch.first_offset)
     return following if arrived is not None and arrived > since else newest
+
+
+def behind_hole(epoch: Epoch, offset: int) -> int:
+    """Return ``offset``, or where the hole ends that it lies in."""
+    hole = epoch.hole_at(offset)
+    return offset if hole is None else hole[1]
 
 
 def missing(possessed: list[Interval], first: int, end: int) -> list[Interval]:

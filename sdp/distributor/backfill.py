@@ -1,12 +1,13 @@
 """What a live consumer lacks behind its place, and wants as well: given while it stands at the live edge and is idle.
 
 A gap > a block of it > the consumer's outflow, and then a pause that ends when a live record comes. So a live record
-waits for one block at most. The newest gap comes first, and each gap from its beginning on.
+waits for one block at most. The newest gap comes first, and each gap from its beginning on. What the log itself lacks
+comes once somebody has brought it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable, Sequence
 
 from sdp.distributor.asking import Interval, missing
 
@@ -21,10 +22,9 @@ BUSY_PACE = 0.05
 
 
 class Backfill:
-    """One consumer's gaps, in offsets, half-open. ``pause`` waits for the log to change, that many seconds at most."""
+    """One consumer's gaps, in offsets, half-open."""
 
-    def __init__(self, gaps: Iterable[Interval], pause: Callable[[float], Awaitable[None]]) -> None:
-        self.pause = pause
+    def __init__(self, gaps: Iterable[Interval]) -> None:
         self._gaps = sorted(gaps)
 
     def __bool__(self) -> bool:
@@ -35,10 +35,13 @@ class Backfill:
         """What is lacking, in ascending order."""
         return list(self._gaps)
 
-    @property
-    def next(self) -> Interval:
-        """The gap to be filled now. IndexError where there is none."""
-        return self._gaps[-1]
+    def next(self, holes: Sequence[Interval]) -> Interval | None:
+        """The gap to be filled now, or what of it is held; None where all that is lacking lies in ``holes``."""
+        for start, end in reversed(self._gaps):
+            held = missing(list(holes), start, end)
+            if held:
+                return held[-1]
+        return None
 
     def skipped(self, start: int, end: int) -> None:
         """The consumer was taken past these bytes: they are lacking, too."""

@@ -5,7 +5,7 @@ Catching up is a coroutine under flow control, since it is seldom; at the edge t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from enum import Enum, auto
 
 import attrs
@@ -13,13 +13,13 @@ import attrs
 from sdp.distributor.backfill import BUSY_PACE, PACE, Backfill
 from sdp.distributor.fanout import Counters, Fanout
 from sdp.distributor.forms import Form
-from sdp.distributor.reading import initialization, next_record
+from sdp.distributor.reading import Missing, initialization, next_record, until_changed
 from sdp.errors import Refusal, StorageError
 from sdp.net.exchange import Answer, Exchange
 from sdp.stream.catalog import Epoch
-from sdp.stream.record import Record
+from sdp.stream.holes import Interval
 
-__all__ = ["Delivery", "LagLimits", "OnLag", "send_interval"]
+__all__ = ["Delivery", "LagLimits", "OnHole", "OnLag", "send_interval"]
 
 
 class OnLag(Enum):
@@ -33,6 +33,15 @@ class OnLag(Enum):
     """It was asked for bytes by their offsets, and gives them as long as they are held."""
 
 
+class OnHole(Enum):
+    """What happens to a live answer that comes to a hole."""
+
+    PASS = auto()
+    """It goes on behind the hole. A form that does not tell offsets does so only where a record ends before it."""
+    END = auto()
+    """It ends, cleanly: the consumer asks again."""
+
+
 @attrs.frozen
 class LagLimits:
     """How far a live consumer may lag: bytes, and the age in seconds of the first byte that it lacks."""
@@ -44,7 +53,9 @@ class LagLimits:
 class Delivery:
     """A live answer. ``offset`` is the next byte to send, while it does not stand at the edge.
 
-    ``sent_initialization`` is the offset of the initialization segment that the consumer has, or None.
+    ``sent_initialization`` is the offset of the initialization segment that the consumer has, or None. A ``lossless``
+    one waits at a hole until that is filled, or the epoch has ended. ``changed`` waits for the log to change, so many
+    seconds at most.
     """
 
     def __init__(
@@ -59,6 +70,9 @@ class Delivery:
         limits: LagLimits,
         now: Callable[[], int],
         sent_initialization: int | None,
+        changed: Callable[[float], Awaitable[None]],
+        on_hole: OnHole = OnHole.PASS,
+        lossless: bool = False,
         backfill: Backfill | None = None,
     ) -> None:
         self.exchange = exchange
@@ -70,6 +84,9 @@ class Delivery:
         self.jumps = 0
         self._fanout = fanout
         self._on_lag = on_lag
+        self._on_hole = on_hole
+        self._lossless = lossless
+        self._changed = changed
         self._limits = limits
         self._now = now
         self._sent_initialization = sent_initialization
@@ -101,26 +118,45 @@ class Delivery:
                 return False
             try:
                 block, self.offset = await self.form.encode_from(self.epoch, self.offset, stop)
+            except Missing as hole:
+                return await self._at_hole(hole.end)
             except Refusal:
                 return await self._lost_place()
             self._counters.bytes_sent += len(block)
             await self._write(block)
-        elif log.finished and not self._backfill:
+        elif log.finished and self._lacking is None:
             return False
         elif self.outflow.paused:
             await self.outflow.drained()
         elif self._backfill:
-            # What the system holds back, because the way is slow, would hold up what is live as well.
-            await (self._backfill.pause(BUSY_PACE) if self.outflow.unsent else self._fill(self._backfill))
+            await self._go_back(self._backfill)
         else:
             await self._fanout.stand(self, self.form)
         return True
 
-    async def _fill(self, backfill: Backfill) -> None:
+    @property
+    def _lacking(self) -> Interval | None:
+        """What the consumer lacks and is to be given next, as far as it is held."""
+        return self._backfill.next(self.epoch.holes) if self._backfill else None
+
+    async def _go_back(self, backfill: Backfill) -> None:
+        """All that is live is sent: give of what is lacking, or wait for it."""
+        lacking = self._lacking
+        if self.outflow.unsent:
+            # What the system holds back, because the way is slow, would hold up what is live as well.
+            await self._changed(BUSY_PACE)
+        elif lacking is None:
+            await until_changed(self.epoch, self._changed)
+        else:
+            await self._fill(backfill, *lacking)
+
+    async def _fill(self, backfill: Backfill, start: int, end: int) -> None:
         """Send a block of what is lacking, and wait a moment: for a live record, or for the next block."""
-        start, end = backfill.next
         try:
             block, stop = await self.form.encode_from(self.epoch, start, end)
+        except Missing:
+            await self._changed(PACE)  # a relay learns of its upstream's holes like this
+            return
         except Refusal:
             first = self.epoch.first_offset
             backfill.forget(first if first > start else end)
@@ -132,7 +168,7 @@ class Delivery:
         self._counters.bytes_sent += len(block)
         await self._write(block)
         await self.outflow.drained()
-        await backfill.pause(PACE)
+        await self._changed(PACE)
 
     async def _write(self, data: bytes) -> None:
         if not self.outflow.write(data):
@@ -152,16 +188,29 @@ class Delivery:
         if self._on_lag is OnLag.END:
             self._count_jump()
             return self.offset
-        await self._jump(target)
+        self._count_jump()
+        await self._jump(target.offset)
         return self.form.available(self.epoch.log)
 
-    async def _jump(self, target: Record) -> None:
+    async def _at_hole(self, end: int) -> bool:
+        """What comes next is missing, up to ``end``. Return whether the answer goes on."""
+        if self._lossless and not self.epoch.ended:
+            await until_changed(self.epoch, self._changed)
+            return True
+        if self._on_hole is OnHole.END:
+            return False
+        if not self.form.tells_offsets and not self.epoch.ends_whole(self.offset):
+            self.exchange.abort()
+            return False
+        await self._jump(end)
+        return True
+
+    async def _jump(self, offset: int) -> None:
         """Go on at a random access point, with the initialization segment before it where that is another one."""
-        self._count_jump()
         sent_from, sent_to = self._run_start, self.offset
         if self._backfill is not None:
-            self._backfill.skipped(self.offset, target.offset)
-        self._run_start = self.offset = target.offset
+            self._backfill.skipped(self.offset, offset)
+        self._run_start = self.offset = offset
         before = await initialization(self.epoch, self.offset)
         if before is not None and before[0].offset not in (self._sent_initialization, self.offset):
             record, data = before
@@ -192,7 +241,8 @@ class Delivery:
             and target is not None
             and target.offset > self.offset
         ):
-            await self._jump(target)
+            self._count_jump()
+            await self._jump(target.offset)
             return True
         self.exchange.abort()
         return False

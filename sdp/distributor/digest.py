@@ -12,11 +12,13 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredLock
 
+from sdp.distributor.asking import missing
 from sdp.distributor.reading import gone, read
 from sdp.errors import Refusal
 from sdp.http1.fields import parse_digits
 from sdp.http1.ranges import MAX_LAST
 from sdp.stream.catalog import Epoch
+from sdp.stream.holes import Interval, within
 
 __all__ = ["DIGEST_LIMIT", "Digests"]
 
@@ -39,6 +41,7 @@ class Digests:
 
     async def answer(self, epoch: Epoch, query: Mapping[str, str]) -> dict[str, Any]:
         """Return the JSON object for a query: ``first`` and ``last``, both inclusive; by default all that there is.
+        What lies in ``holes`` ([start, end) each) has no part in it.
 
         ProtocolError where a number cannot be read; Refusal 400, 410, 416, 503.
         """
@@ -48,10 +51,12 @@ class Digests:
         turn: Deferred[DeferredLock] = self._turn.acquire()
         await turn
         try:
-            digest = await self._digest(epoch, start, end)
+            holes = within(epoch.holes, start, end)
+            digest = await self._digest(epoch, missing(list(holes), start, end))
         finally:
             self._turn.release()
-        return {"name": epoch.name, "epoch": epoch.id, "first": start, "last": end - 1, "sha256": digest}
+        said = {"name": epoch.name, "epoch": epoch.id, "first": start, "last": end - 1, "sha256": digest}
+        return {**said, "holes": [list(hole) for hole in holes]}
 
     def _check(self, epoch: Epoch, start: int, end: int) -> None:
         if start >= end:
@@ -64,12 +69,14 @@ class Digests:
         if len(self._turn.waiting) >= WAITING_LIMIT:
             raise Refusal(503, "Too many digests", "Others are being made; ask again.", ((b"Retry-After", b"2"),))
 
-    async def _digest(self, epoch: Epoch, start: int, end: int) -> str:
+    async def _digest(self, epoch: Epoch, runs: list[Interval]) -> str:
         state = hashlib.sha256()
-        while start < end:
-            data = await read(epoch, start, _BLOCK, end)
-            await self._in_thread(lambda data=data: state.update(data))  # type: ignore[misc]  # a default binds it
-            start += len(data)
+        for start, end in runs:
+            at = start
+            while at < end:
+                data = await read(epoch, at, _BLOCK, end)
+                await self._in_thread(lambda data=data: state.update(data))  # type: ignore[misc]  # a default binds it
+                at += len(data)
         return state.hexdigest()
 
 

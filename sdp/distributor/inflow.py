@@ -255,6 +255,7 @@ class Inflow:
             self._told, self.path = told, told.path
             recording: Any = epoch.recording
             recording.start = max(recording.start, told.first)
+            recording.holes = told.holes
             if self.epoch is epoch:
                 self._outlet.moved(epoch, upstream, told.path)
             if epoch.ended:

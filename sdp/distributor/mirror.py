@@ -46,7 +46,7 @@ class MirrorAnswers(Answers):
         await self._deliver(exchange, epoch, forms, framing, start, before, OnLag.JUMP, held=held)
 
     async def _lacking(self, exchange: Exchange, epoch: Epoch, ask: Ask, possessed: list[Interval]) -> None:
-        gaps = missing(possessed, epoch.first_offset, epoch.end)
+        gaps = missing(sorted([*possessed, *epoch.holes]), epoch.first_offset, epoch.end)
         if not _wants_runs(exchange) or not gaps:
             await super()._lacking(exchange, epoch, ask, possessed)
             return

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 
 from sdp.errors import Refusal, StorageError
 from sdp.stream.catalog import Epoch
-from sdp.stream.holes import held_until
+from sdp.stream.holes import Interval, held_until, within
 from sdp.stream.log import Span
 from sdp.stream.record import Flag, Record
 
-__all__ = ["BLOCK", "Missing", "arrival", "gone", "initialization", "join_point", "missing", "read", "read_spans"]
+__all__ = [
+    "BLOCK",
+    "Missing",
+    "arrival",
+    "gone",
+    "initialization",
+    "join_point",
+    "missing",
+    "playable",
+    "read",
+    "read_spans",
+    "until_changed",
+]
 
 BLOCK = 64 * 1024
 """How many bytes a reader that is behind takes at a time: what it can hold up, and what it may be sent at once."""
@@ -32,6 +46,39 @@ class Missing(Refusal):
         unsatisfied = (b"Content-Range", b"bytes */%d" % epoch.end)
         super().__init__(416, "Missing", detail, (unsatisfied,))
         self.end = end
+
+
+HOLE_PACE = 1.0
+"""How long nothing is asked, in seconds, while a hole is waited for and nobody tells that it is filled: at a relay,
+whose upstream has to be asked."""
+
+
+async def until_changed(epoch: Epoch, changed: Callable[[float], Awaitable[None]]) -> None:
+    """Wait for something to become of a hole: ``changed`` waits for a change of the log, so many seconds at most."""
+    await changed(HOLE_PACE)
+    looking: Deferred[None] = cast(Any, epoch.recording).look()
+    with suppress(StorageError):  # what cannot be asked now is asked again
+        await looking
+
+
+async def playable(epoch: Epoch, start: int) -> list[Interval]:
+    """What an ended epoch holds from ``start`` on, run by run, for whoever cannot see that something is missing.
+
+    What lies before a hole counts up to the beginning of its last record, unless that is known to be complete.
+    """
+    runs = []
+    holes = within(epoch.holes, start, epoch.end)
+    for begin, end in zip(
+        [start, *(hole[1] for hole in holes)], [*(hole[0] for hole in holes), epoch.end], strict=True
+    ):
+        stop = end
+        if end < epoch.end and end > begin and not epoch.ends_whole(end):
+            reading: Deferred[list[Record]] = cast(Any, epoch.recording).records(end - 1, end)
+            last = await reading
+            stop = max(begin, last[-1].offset if last else begin)
+        if begin < stop:
+            runs.append((begin, stop))
+    return runs
 
 
 def missing(epoch: Epoch, offset: int) -> Missing | None:

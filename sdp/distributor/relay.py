@@ -240,6 +240,7 @@ class Relay:
         recording: Any = RemoteRecording(
             name, identifier, told.content_type, told.first, told.end, lambda: upstreams, self._blocks
         )
+        recording.holes = told.holes
         log = StreamLog(0, told.end)
         epoch = Epoch(name, identifier, log, ToldFramer(told.end), declared_type=told.content_type, recording=recording)
         epoch.complete_length = told.end

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from sdp.distributor.index_view import MOST_RECORDS
-from sdp.distributor.upstream import Upstream
+from sdp.distributor.upstream import MissingUpstream, Told, Upstream
 from sdp.errors import Refusal, SDPError, StorageError
 from sdp.interfaces import IRecording
 from sdp.stream.holes import Interval
@@ -187,9 +187,21 @@ class RemoteRecording:
         """
         if offset < self.start:
             return Deferred.fromCoroutine(self._read_below(offset, length))
+        return Deferred.fromCoroutine(self._read(offset, length))
+
+    async def _read(self, offset: int, length: int) -> bytes:
         number, at = divmod(offset, BLOCK_SIZE)
-        block = self._blocks.get(self.epoch, number, at, lambda: self._load(number))
-        return block.addCallback(lambda data: data[at : at + length])
+        try:
+            data = await self._blocks.get(self.epoch, number, at, lambda: self._load(number))
+        except StorageError as error:
+            if error.status != 416:
+                raise
+            data = b""  # the block begins in a hole
+        if len(data) <= at:  # there is a hole in the block, before the offset or at it
+            stop = min(offset + length, (number + 1) * BLOCK_SIZE, self.end)
+            given: bytes = await self._ask(lambda upstream: upstream.read(self.name, self.epoch, offset, stop))
+            return given
+        return data[at : at + length]
 
     async def _read_below(self, offset: int, length: int) -> bytes:
         first, data = await self._ask(lambda upstream: upstream.initialization(self.name, self.epoch, self.start))
@@ -240,10 +252,16 @@ class RemoteRecording:
     async def refresh(self) -> None:
         """Learn from where on the upstream still holds the epoch: its retention goes on."""
 
-        async def look(upstream: Upstream) -> int:
-            return (await upstream.look(self.name, epoch=self.epoch)).first
+        async def look(upstream: Upstream) -> Told:
+            return await upstream.look(self.name, epoch=self.epoch)
 
-        self.start = max(self.start, await self._ask(look))
+        told: Told = await self._ask(look)
+        self.start = max(self.start, told.first)
+        self.holes = told.holes
+
+    def look(self) -> Deferred[None]:
+        """Ask the upstream what it lacks by now."""
+        return Deferred.fromCoroutine(self.refresh())
 
     async def _ask(self, question: Callable[[Upstream], Coroutine[Any, Any, Any]]) -> Any:
         """Put a question to one upstream after the other, until one has an answer. Raises StorageError."""
@@ -255,6 +273,9 @@ class RemoteRecording:
                 last = error
         if isinstance(last, Refusal | StorageError) and last.status == 410:
             raise StorageError(last.detail, status=410, title="Gone") from last
+        if isinstance(last, MissingUpstream):
+            self.holes = last.holes
+            raise last
         detail = "no upstream is left to be asked" if last is None else last.detail.rstrip(".")
         raise StorageError(
             f"What this relay does not hold cannot be had: {detail}.", status=502, title="Upstream failed"

@@ -21,16 +21,17 @@ from sdp.distributor.index_view import MOST_RECORDS, parse_index
 from sdp.distributor.timeshift import format_time
 from sdp.errors import ConfigurationError, ProtocolError, Refusal, SDPError, StorageError
 from sdp.http1 import Headers
-from sdp.http1.fields import parse_digits
+from sdp.http1.fields import parse_digits, parse_list
 from sdp.http1.ranges import MAX_LAST, parse_content_range
 from sdp.http1.via import format_via, parse_via
 from sdp.net.address import Address, parse_address, with_authorities
 from sdp.net.client import Answer, ClientFactory, ClientLimits, ClientProtocol, Disconnected, Role, connect
 from sdp.net.pool import Pool
 from sdp.net.refusals import offset_field, retry_after, sentence
+from sdp.stream.holes import Interval
 from sdp.stream.record import Flag, Record
 
-__all__ = ["Place", "Told", "Upstream", "parse_place", "refusal_of"]
+__all__ = ["MissingUpstream", "Place", "Told", "Upstream", "parse_missing", "parse_place", "refusal_of"]
 
 CONNECT_TIMEOUT = 5.0
 """How long a connection to an upstream may take to come about, in seconds, before the next one is tried."""
@@ -96,6 +97,8 @@ class Told:
     path: tuple[str, ...]
     durable: int | None = None
     """The offset up to which the upstream's disk keeps it, where it has one."""
+    holes: tuple[Interval, ...] = ()
+    """What the upstream lacks, as far as it tells."""
 
     @property
     def typed(self) -> bool:
@@ -225,6 +228,8 @@ class Upstream:
                 raise StorageError("The upstream answers with other bytes than were asked for.", status=502)
             return answer.content
         why = sentence(answer.status, answer.content)
+        if answer.status == 416 and b"upload-missing" in answer.headers:
+            raise MissingUpstream(why, parse_missing(answer.headers))
         status = 410 if answer.status in (404, 410, 412, 416) else 502
         raise StorageError(f"The upstream does not give these bytes: {why}.", status=status, title="Not to be had")
 
@@ -268,6 +273,26 @@ class Upstream:
             raise StorageError("The upstream's index cannot be read.", status=502) from error
 
 
+class MissingUpstream(StorageError):
+    """The upstream has not got these bytes, which lie in one of its ``holes``."""
+
+    def __init__(self, why: str, holes: tuple[Interval, ...]) -> None:
+        super().__init__(f"The upstream does not have these bytes: {why}.", status=416, title="Missing")
+        self.holes = holes
+
+
+def parse_missing(headers: Headers) -> tuple[Interval, ...]:
+    """Read Upload-Missing: half-open intervals, in order; none where it is absent. ProtocolError."""
+    value = headers.combined(b"upload-missing")
+    holes: list[Interval] = []
+    for element in [] if value is None else parse_list(value):
+        first, dash, last = element.partition(b"-")
+        if not dash:
+            raise ProtocolError("Upload-Missing lists ranges, such as 10-19, 30-39.")
+        holes.append((parse_digits(first, MAX_LAST), parse_digits(last, MAX_LAST) + 1))
+    return tuple(sorted(hole for hole in holes if hole[0] < hole[1]))
+
+
 def _tag(headers: Headers) -> str | None:
     value = headers.get(b"etag")
     if value is None or len(value) < 3 or not (value.startswith(b'"') and value.endswith(b'"')):
@@ -295,4 +320,5 @@ def _told(headers: Headers) -> Told:
         ended=b"content-length" in headers,
         path=parse_via(headers.get_all(b"via")),
         durable=offset_field(headers, b"durable-offset"),
+        holes=parse_missing(headers),
     )

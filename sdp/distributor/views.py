@@ -59,6 +59,7 @@ def describe_epoch(streams: Streams, live: Live) -> dict[str, Any]:
         "first_offset": epoch.first_offset,
         "end_offset": epoch.end,
         "durable_offset": epoch.durable_offset,
+        "holes": [list(hole) for hole in epoch.holes],
         "recording": None if recording is None else "failed" if recording.failure is not None else "on",
         "recording_failure": None if recording is None or recording.failure is None else recording.failure.detail,
     }
@@ -294,6 +295,7 @@ class Metrics(Collector):
                 trimmed.add_metric([limit], size)
             yield trimmed
             yield _counter("sdp_store_failures", "Recordings that the disk stopped.", streams.store.failures)
+            yield _counter("sdp_store_resumed", "Recordings that went on afterwards.", streams.store.resumed)
             # A disk that does not even say what is left must not take along the metrics that tell of its failure.
             with suppress(StorageError):
                 free = streams.store.free_bytes()
@@ -310,6 +312,7 @@ class Metrics(Collector):
         live = GaugeMetricFamily(
             "sdp_stream_live", "1 for a live stream, 0 for a stalled or ended one.", labels=["stream"]
         )
+        holes = GaugeMetricFamily("sdp_stream_hole_bytes", "Bytes missing in the midst of a log.", labels=["stream"])
         recording = GaugeMetricFamily("sdp_stream_recording", "1 while a stream is recorded.", labels=["stream"])
         for stream in self._streams.catalog:
             epoch = stream.current
@@ -321,9 +324,10 @@ class Metrics(Collector):
             rate.add_metric(label, self._streams.bit_rate(about))
             consumers.add_metric(label, len(consumers_of(about)))
             live.add_metric(label, self._streams.state(epoch) == "live")
+            holes.add_metric(label, sum(stop - start for start, stop in epoch.holes))
             kept: Any = epoch.recording if about.upstream is None else None
             recording.add_metric(label, kept is not None and kept.failure is None)
-        yield from (end, rate, consumers, live, recording)
+        yield from (end, rate, consumers, live, holes, recording)
 
 
 def _of_upstreams(relay: Relay) -> Iterator[Metric]:

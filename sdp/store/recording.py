@@ -149,6 +149,10 @@ class Recording:
         or past it. Fires with whether ``failure`` is None then."""
         return self._store.resume(self, offset)
 
+    def look(self) -> Deferred[None]:
+        """Nothing has to be asked: ``holes`` is told of as it changes."""
+        return succeed(None)
+
     def settled(self) -> Deferred[None]:
         """Fires (None) once all that was queued by now is written, or never will be."""
         return self._store.settle()

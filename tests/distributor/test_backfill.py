@@ -20,10 +20,6 @@ from .test_answers import NOTHING, PARTS, again, has, parts_of
 OFFSETS = st.integers(0, 60)
 
 
-async def never(seconds: float) -> None:
-    raise AssertionError("nobody pauses here")
-
-
 def covered(gaps: list[tuple[int, int]]) -> set[int]:
     return {offset for start, end in gaps for offset in range(start, end)}
 
@@ -33,7 +29,7 @@ def covered(gaps: list[tuple[int, int]]) -> set[int]:
     st.lists(st.tuples(st.sampled_from(["skipped", "given"]), OFFSETS, OFFSETS), max_size=12),
 )
 def test_gaps_are_a_set_of_bytes(gaps: list[tuple[int, int]], steps: list[tuple[str, int, int]]) -> None:
-    lacking = Backfill([], never)
+    lacking = Backfill([])
     for start, end in gaps:
         lacking.skipped(start, end)
     bytes_ = covered(gaps)
@@ -45,7 +41,8 @@ def test_gaps_are_a_set_of_bytes(gaps: list[tuple[int, int]], steps: list[tuple[
         assert lacking.gaps == sorted(lacking.gaps)
         assert all(first < last for first, last in lacking.gaps)
         if lacking:
-            assert lacking.next == lacking.gaps[-1]
+            assert lacking.next(()) == lacking.gaps[-1]
+            assert lacking.next([(0, 61)]) is None
     lacking.forget(30)
     assert covered(lacking.gaps) == {offset for offset in bytes_ if offset >= 30}
     lacking.give_up()

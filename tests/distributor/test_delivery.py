@@ -30,7 +30,7 @@ SECOND = 1_000_000
 class Live:
     """An epoch, its edge, and one consumer on its way."""
 
-    def __init__(self, epoch, form=RAW, on_lag=OnLag.JUMP, size=1 << 20, age=1e9, at=0, room=None, has=None):
+    def __init__(self, epoch, form=RAW, on_lag=OnLag.JUMP, size=1 << 20, age=1e9, at=0, room=None, has=None, **how):
         self.epoch = epoch
         self.now = 0
         self.fanout = Fanout(epoch, Counters(), Clock())
@@ -45,7 +45,13 @@ class Live:
             limits=LagLimits(size, age),
             now=lambda: self.now,
             sent_initialization=has,
+            changed=self.change,
+            **how,
         )
+
+    async def change(self, seconds):
+        self.changed: Deferred[None] = Deferred()
+        await self.changed
 
     def run(self, preface=b""):
         self.work = Deferred.fromCoroutine(self.delivery.run(preface))
