@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sdp.errors import ConfigurationError
 from tests.system.programs import finished, sdp
 
 pytestmark = pytest.mark.system
@@ -25,6 +26,8 @@ def test_every_picture_has_its_way_and_what_is_done_is_not_done_again(tmp_path: 
     import polars as pl
 
     from sdp.lab.rows import RunDirectory, points_of
+    from sdp.lab.run import Run
+    from sdp.lab.scenario import read_scenario
 
     out = tmp_path / "run"
     first = finished(*sdp("lab", "run", "smoke", "--short", "--out", out), timeout=PATIENCE)
@@ -53,26 +56,7 @@ def test_every_picture_has_its_way_and_what_is_done_is_not_done_again(tmp_path: 
     assert said["clock"]["bound_us"] >= 1
     assert "0 pictures unread or damaged, 0 whose prft and stamp differ" in " ".join(run.events()["detail"])
 
-    again = finished(*sdp("lab", "run", "smoke", "--short", "--out", out), timeout=PATIENCE)
-    assert again.returncode == 0
-    assert run.rows().equals(rows)
-    other = finished(*sdp("lab", "run", "relays", "--short", "--out", out), timeout=PATIENCE)
-    assert other.returncode == 2
-    assert b"holds a run of another scenario" in other.stderr
-
-
-def test_what_cannot_be_run_here_is_told_before_it_begins(tmp_path: Path) -> None:
-    """A reverse proxy that is not installed: no process is started, and no directory made."""
-    (tmp_path / "mine.toml").write_text('repeats = 1\n[factors]\npath = ["direct", "nginx"]\n')
-    bare = {"PATH": str(tmp_path), "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
-    hidden = [
-        *sdp()[:2],
-        "import sdp.lab.processes as p, sdp.lab.topology as t;"
-        "t.find_program = lambda name: None;"
-        "from sdp.cli import main; main(prog_name='sdp')",
-    ]
-    for command in ("run", "check"):
-        told = finished(*hidden, "lab", command, tmp_path / "mine.toml", timeout=PATIENCE, cwd=tmp_path, env=bare)
-        assert told.returncode != 0
-        assert b"nginx is not installed" in told.stdout + told.stderr
-        assert not (tmp_path / "lab").exists()
+    scenario = read_scenario("smoke", short=True)
+    assert Run(scenario=scenario, directory=run).left() == []
+    with pytest.raises(ConfigurationError, match="holds a run of another scenario"):
+        Run(scenario=read_scenario("relays", short=True), directory=run).left()
