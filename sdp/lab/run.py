@@ -25,6 +25,7 @@ from sdp.lab.measuring import CellResult, ProcessCell
 from sdp.lab.rows import RunDirectory, toml_text
 from sdp.lab.scenario import Scenario
 from sdp.lab.topology import missing
+from sdp.lab.way import Way
 
 __all__ = ["ENGINES", "Progress", "Run", "obstacles"]
 
@@ -49,13 +50,21 @@ class Progress(Protocol):
 def obstacles(cells: Iterable[Cell], engine: str) -> list[str]:
     """What stands in the way of these cells here, and what to install: a sentence each, none where nothing does."""
     if engine == "virtual":
-        return []
+        from sdp.lab.virtual import unable  # it needs what a run by processes does not
+    else:
+        unable = _not_by_processes
     found: dict[str, list[int]] = {}
     for cell in cells:
-        reason = missing(cell.way)
+        reason = unable(cell.way)
         if reason is not None:
             found.setdefault(reason, []).append(cell.number)
     return [f"{reason[:-1]} ({len(numbers)} of the cells need it)." for reason, numbers in found.items()]
+
+
+def _not_by_processes(way: Way) -> str | None:
+    if way.is_virtual:
+        return "hop-delay, egress and a fan of more than 1 are virtual time's: use --engine virtual."
+    return missing(way)
 
 
 @attrs.frozen(kw_only=True)
