@@ -18,9 +18,6 @@ CONTENT_TYPES: Final = {
 }
 """What may be among the assets, by suffix."""
 
-NOT_IN_BROWSERS: Final = ("video/mp2t",)
-"""What no browser plays, so that the page does not begin with a failure."""
-
 STATES: Final = ("live", "stalled", "ended")
 """In the order in which a person looks for them."""
 
@@ -49,9 +46,8 @@ class Pages:
     def index(self, streams: Sequence[Mapping[str, Any]]) -> bytes:
         """Return the page that lists ``streams`` (each the JSON object of ``/-/streams``): the live ones first."""
         ordered = sorted(streams, key=_place)
-        live = [stream for stream in ordered if stream["state"] == "live"]
-        playing = next((stream for stream in live if stream["content_type"].lower() not in NOT_IN_BROWSERS), None)
-        return self._index.render(streams=ordered, live=len(live), playing=playing).encode()
+        live = sum(stream["state"] == "live" for stream in ordered)
+        return self._index.render(streams=ordered, live=live).encode()
 
     def watch(self, name: str) -> bytes:
         """Return the page that plays the stream ``name``, whether there is such a stream or not yet."""

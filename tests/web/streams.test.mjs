@@ -1,10 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { bitRate, chosen, ordered, told } from "../../sdp/web/assets/streams.js";
+import { bitRate, greatestLag, ordered, told } from "../../sdp/web/assets/streams.js";
 
 const stream = (name, state = "live", content_type = "video/mp4") => ({ name, state, content_type });
-const plays = (type) => type !== "video/mp2t";
 
 // The same rows as in test_pages.py: page and script say a rate alike.
 for (const [rate, words] of [
@@ -26,15 +25,11 @@ test("live comes first, then stalled, then ended, then what is unknown; each by 
   assert.deepEqual(ordered(streams).map(({ name }) => name), ["a/b", "z", "b", "c", "x"]);
 });
 
-test("the picked stream shows, else the one that shows already, else the first that can be played", () => {
-  const streams = [stream("a", "live", "video/mp2t"), stream("b"), stream("c"), stream("d", "ended")];
-  const name = (picked, showing) => chosen(streams, picked, showing, plays)?.name;
-  assert.equal(name(null, null), "b");
-  assert.equal(name(null, "c"), "c");
-  assert.equal(name("b", "c"), "b");
-  assert.equal(name("a", "c"), "a");
-  assert.equal(name("d", "d"), "b");
-  assert.equal(chosen([stream("d", "ended")], "d", "d", plays), null);
+test("the greatest lag is that of the slowest consumer", () => {
+  const lagging = (...lags) => ({ consumers: lags.map((lag_ms) => ({ lag_ms })) });
+  assert.equal(greatestLag(lagging()), null);
+  assert.equal(greatestLag(lagging(0)), 0);
+  assert.equal(greatestLag(lagging(3, 1250.5, 0)), 1.2505);
 });
 
 for (const [connection, known, state, words] of [

@@ -73,19 +73,6 @@ def test_a_stream_says_its_state_in_words_its_figures_and_where_it_plays() -> No
     assert "/hall/cam-1" in links
 
 
-def test_the_first_live_stream_plays() -> None:
-    page = Reader(PAGES.index([stream("gone", "ended"), stream("now")]))
-    (video,) = page.all("video")
-    assert video["src"] == "/now"
-    assert video.keys() >= {"muted", "autoplay", "playsinline", "controls"}
-
-
-@pytest.mark.parametrize("other", [stream("gone", "ended"), stream("ts", content_type="video/mp2t")])
-def test_where_none_can_be_played_nothing_plays(other: dict[str, Any]) -> None:
-    (video,) = Reader(PAGES.index([other])).all("video")
-    assert "src" not in video
-
-
 def test_without_streams_the_page_says_how_to_publish_one() -> None:
     page = Reader(PAGES.index([]))
     assert "twistd -n sdp-origin" in page.text

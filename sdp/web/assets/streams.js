@@ -25,17 +25,10 @@ export function ordered(streams) {
   return [...streams].sort((a, b) => place(a) - place(b) || (a.name < b.name ? -1 : 1));
 }
 
-/**
- * Which stream to show: the picked one while it is live, else the one that shows already, else the first live one
- * that `plays(contentType)`. Null where there is none: what shows then stays.
- */
-export function chosen(streams, picked, showing, plays) {
-  const live = ordered(streams).filter((stream) => stream.state === "live");
-  for (const name of [picked, showing]) {
-    const found = live.find((stream) => stream.name === name);
-    if (found) return found;
-  }
-  return live.find((stream) => plays(stream.content_type)) ?? null;
+/** How far behind the live edge a stream's slowest consumer is, in seconds; null where there is none. */
+export function greatestLag(stream) {
+  const lags = stream.consumers.map((consumer) => consumer.lag_ms / 1000);
+  return lags.length === 0 ? null : Math.max(...lags);
 }
 
 /**
