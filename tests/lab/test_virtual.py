@@ -73,7 +73,8 @@ def test_a_call_can_be_cancelled_put_off_and_brought_forward() -> None:
 
 
 def test_a_killed_machine_does_nothing_any_more() -> None:
-    world, done = World(), []
+    world = World()
+    done: list[str] = []
     place = world.place("a")
     place.callLater(1, done.append, "never")
     place.kill()
@@ -224,7 +225,8 @@ def test_a_stalled_line_goes_on_where_it_was() -> None:
     assert client.content == b""
     world.run_until(4)
     [(time, content)] = client.came
-    assert (time, content) == (pytest.approx(3.01), b"held")
+    assert time == pytest.approx(3.01)
+    assert content == b"held"
 
 
 ENDS = ["cut", "kill", "abort"]
