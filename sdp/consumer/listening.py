@@ -67,7 +67,6 @@ class Listening:
         """The time of what follows on the last sample written; None where nothing plays."""
         self._clock: float | None = None
         """The position less the machine's clock, followed."""
-        self._dry = False
 
     @property
     def wanted(self) -> bool:
@@ -90,7 +89,6 @@ class Listening:
         self._loudspeaker.clear()
         self._stretcher = Stretcher()
         self._end = self._clock = None
-        self._dry = False
 
     def add(self, sound: Sound) -> None:
         """Decoded sound, in order."""
@@ -108,12 +106,10 @@ class Listening:
         waiting = queued + self._loudspeaker.chunk // 2
         said = self._end - waiting * 1_000_000 / SOUND_RATE
         if not queued:
-            if not self._dry:
-                self._dry = True
-                self.gaps += 1
-            self._clock = None
-            return float(self._end)
-        self._dry = False
+            # It ran dry: where nothing has arrived the playout waits by itself; where the stream has a hole it goes on.
+            self.gaps += 1
+            self._end = self._clock = None
+            return None
         if self._clock is None or abs(said - at - self._clock) > SNAP:
             self._clock = said - at
         else:

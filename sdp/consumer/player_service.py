@@ -68,7 +68,7 @@ class PlayerService(Service):
         self._random = random
         self._trace = trace
         self._tell_statistics = tell_statistics
-        self._showing: Showing | None = None
+        self.showing: Showing | None = None
         self._keeping: Keeping | None = None
         self._fetch: LiveFetch | PastFetch | None = None
         self._fetching: Deferred[None] | None = None
@@ -83,7 +83,7 @@ class PlayerService(Service):
         super().startService()
         settings = self.settings
         try:
-            showing = self._showing = showing_for(settings, self, self._reactor)
+            showing = self.showing = showing_for(settings, self, self._reactor)
             if settings.record is not None:
                 self._keeping = Keeping(settings.record, self._reactor, self.log)
         except SDPError as error:
@@ -125,8 +125,8 @@ class PlayerService(Service):
             self.player.stop()
         if self._keeping is not None:
             await self._keeping.close()
-        if self._showing is not None:
-            self._showing.close()
+        if self.showing is not None:
+            self.showing.close()
 
     def _failed(self, error: SDPError) -> None:
         if not self._over:

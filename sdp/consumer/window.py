@@ -197,13 +197,13 @@ class WindowShowing(Showing):
         self._looks = 0
         self._looking: Any = None
         self._player: Player | None = None
-        self._loudspeaker: SDLLoudspeaker | None = None
+        self.loudspeaker: SDLLoudspeaker | None = None
         self._window = Window(sdl, self._name, full_screen=settings.full_screen)
         if settings.video:
             self.screens.append(self._window)
         if settings.audio:
-            self._loudspeaker = SDLLoudspeaker(sdl)
-            self.listening = Listening(self._loudspeaker)
+            self.loudspeaker = SDLLoudspeaker(sdl)
+            self.listening = Listening(self.loudspeaker)
         self._keys: dict[int, Callable[[], None]] = {
             sdl.SDLK_SPACE: controls.pause,
             sdl.SDLK_LEFT: lambda: controls.shift(-STEP),
@@ -226,8 +226,8 @@ class WindowShowing(Showing):
         if self._looking is not None and self._looking.active():
             self._looking.cancel()
         self._player = None
-        if self._loudspeaker is not None:
-            self._loudspeaker.close()
+        if self.loudspeaker is not None:
+            self.loudspeaker.close()
         self._window.close()
         self._sdl.SDL_Quit()
 

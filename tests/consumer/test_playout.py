@@ -111,12 +111,14 @@ def test_what_goes_on_stalling_is_given_room() -> None:
     assert playout.skips == 0
 
 
-@pytest.mark.parametrize(("drift", "sound"), [(0.001, True), (-0.001, True), (0.0001, False)])
-def test_a_clock_that_drifts_for_hours_costs_nothing(drift: float, sound: bool) -> None:
-    """An hour of ten pictures a second: the delay at the end is that of the beginning."""
+@pytest.mark.parametrize(
+    ("drift", "hours", "sound"), [(0.001, 2.0, False), (-0.001, 2.0, False), (0.001, 0.1, True), (-0.001, 0.1, True)]
+)
+def test_a_clock_that_drifts_for_hours_costs_nothing(drift: float, hours: float, sound: bool) -> None:
+    """The delay at the end is that of the beginning."""
     playout = Playout()
     decisions = play(
-        series(3600, even(2 * MILLISECOND), rate=10, group=10, sound=sound, drift=drift), playout, SECOND // 20
+        series(hours * 3600, even(2 * MILLISECOND), rate=2, group=2, sound=sound, drift=drift), playout, SECOND // 4
     )
     assert playout.stalls == playout.skips == 0
     late = [decision.delay for when, decision in decisions if when > 60 * SECOND]

@@ -30,9 +30,9 @@ def twistd() -> str:
     return found
 
 
-def eventually(condition: Callable[[], T], what: str = "the condition") -> T:
-    """Ask until the answer is true, and return it: for what the wire gives no event of."""
-    deadline = time.monotonic() + LIMIT
+def eventually(condition: Callable[[], T], what: str = "the condition", limit: float = LIMIT) -> T:
+    """Ask until the answer is true, and return it: for what the wire gives no event of. ``limit`` is in seconds."""
+    deadline = time.monotonic() + limit
     pause = threading.Event()
     while True:
         value = condition()

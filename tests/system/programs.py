@@ -28,6 +28,7 @@ SOON = ("-analyzeduration", "1000000")
 """For live streams: in MPEG-TS ffmpeg looks for more tracks for five seconds, unless it is told to look for less."""
 
 _PACKAGES = {
+    "Xvfb": "xvfb",
     "chromium": "chromium",
     "curl": "curl",
     "cvlc": "vlc-bin vlc-plugin-base",
