@@ -7,7 +7,7 @@ import socket
 import sys
 import time
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from .processes import BENCH, HOST, Process, Unavailable, compiled, environment
 from .servers import FanoutServer
 from .stamps import Samples
 
-__all__ = ["Case", "Consumers", "Loader", "Publisher", "measure", "measure_joining", "measure_silence"]
+__all__ = ["Case", "Consumers", "Loader", "Publisher", "apart", "measure", "measure_joining", "measure_silence"]
 
 _BATCH = 32
 """How many consumers dial in each turn of the consumers' loop."""
@@ -172,10 +172,20 @@ def _kept(server: FanoutServer, case: Case, seconds: float) -> int:
 
 
 def measure(
-    server: FanoutServer, case: Case, loader: Loader, *, seconds: float, join_limit: float
+    server: FanoutServer,
+    case: Case,
+    loader: Loader,
+    *,
+    seconds: float,
+    join_limit: float,
+    moments_of: Callable[[Path], Sequence[int]] | None = None,
+    near: int = 0,
 ) -> dict[str, float | str | None]:
     """Run one load and return its figures: CPU in percent of one core, times in milliseconds. Unavailable where
-    the server is not installed, or breaks."""
+    the server is not installed, or breaks.
+
+    ``moments_of`` is asked, with the server's directory, for moments (monotonic nanoseconds): what was sent within
+    ``near`` nanoseconds of one has a p99 of its own, and so has all else."""
     with _published(server, case, loader) as (process, port, publisher, directory), ExitStack() as ending:
         before, before_at = process.resident(), time.monotonic()
         consumers = Consumers(server, port, case.consumers, case.streams, loader, directory, join_limit)
@@ -191,6 +201,7 @@ def measure(
         time.sleep(_GRACE)
         sent = publisher.finish()
         samples = consumers.finish()
+        moments = [] if moments_of is None else [at for at in moments_of(directory) if start - near <= at < end + near]
     window = (end - start) / 1e9
     used = [(after - earlier) / window * 100 for after, earlier in zip(spent, cpu, strict=True)]
     published = sum(1 for at in sent if start <= at < end)
@@ -205,6 +216,7 @@ def measure(
         "p50": percentile(delays, 0.5),
         "p99": percentile(delays, 0.99),
         "p999": percentile(delays, 0.999),
+        **apart(samples, start, end, moments, near),
         "joined": consumers.joined,
         "joins": consumers.joined / consumers.seconds if consumers.seconds else None,
         "memory": held / 1024 / consumers.joined if consumers.joined >= _MEMORY_FROM else None,
@@ -216,6 +228,25 @@ def measure(
         "load": used[1],
         "publisher": used[2],
     }
+
+
+def apart(
+    samples: list[Samples], start: int, end: int, moments: Sequence[int], near: int
+) -> dict[str, float | str | None]:
+    """The p99 of what was sent near one of the moments, and of all else; nothing where there are no moments."""
+    if not moments:
+        return {}
+    inside: list[float] = []
+    at = start
+    outside: list[float] = []
+    for moment in moments:
+        first, last = max(at, moment - near), min(end, moment + near)
+        outside += [delay for one in samples for delay in one.delays(at, first)]
+        inside += [delay for one in samples for delay in one.delays(first, last)]
+        at = max(at, last)
+    outside += [delay for one in samples for delay in one.delays(at, end)]
+    found = {"p99_near": percentile(sorted(inside), 0.99), "p99_apart": percentile(sorted(outside), 0.99)}
+    return {"moments": len(moments), **found}
 
 
 def measure_joining(

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from bench.loopback.consumers import Load
 from bench.loopback.figures import percentile, size_text, write_json
-from bench.loopback.load import Case, Loader, measure
+from bench.loopback.load import Case, Loader, apart, measure
 from bench.loopback.plot import Panel, draw
 from bench.loopback.processes import HOST, Process, Unavailable, compiled, free_port
 from bench.loopback.servers import Distributor, Floor, server_named
@@ -45,6 +45,18 @@ def test_percentile(values, share, expected):
 
 def test_a_percentile_of_nothing_is_not_a_number():
     assert str(percentile([], 0.5)) == "nan"
+
+
+def test_what_was_sent_near_a_moment_is_told_apart():
+    """Delays in milliseconds that are their records' numbers: sent every 10 ms, with moments at 200 and at 230."""
+    ms = 1_000_000
+    sent = [number * 10 * ms for number in range(100)]
+    pairs = array("Q", [time for number, at in enumerate(sent) for time in (at, at + number * ms)])
+    found = apart([Samples(pairs)], 0, 500 * ms, [200 * ms, 230 * ms], 25 * ms)
+    assert found == {"moments": 2, "p99_near": 25.0, "p99_apart": 49.0}  # of 18 to 25, and of 0 to 17 and 26 to 49
+    assert apart([Samples(pairs)], 0, 500 * ms, [], 25 * ms) == {}
+    found = apart([Samples(pairs)], 0, 500 * ms, [490 * ms], 25 * ms)
+    assert (found["p99_near"], found["p99_apart"]) == (49.0, 46.0)
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1), st.floats(0.001, 1))
