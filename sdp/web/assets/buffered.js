@@ -338,7 +338,10 @@ export class BufferedPlayer {
     const captured = known && known.captured + video.currentTime * 1e6 - known.time;
     return {
       state: this.paused ? "paused" : this.#place.follow ? "playing" : (this.#decision?.state ?? "waiting"),
-      shown: totalVideoFrames > 0 ? { time: video.currentTime, captured, painted: wallNow(), decoding: null } : null,
+      shown:
+        totalVideoFrames > 0
+          ? { time: video.currentTime, captured, arrived: null, decoded: null, painted: wallNow() }
+          : null,
       delay: (this.#decision?.delay ?? 0) / 1e6,
       target: this.#clock.target / 1e6,
       rate: video.playbackRate,

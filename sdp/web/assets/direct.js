@@ -242,9 +242,9 @@ export class DirectPlayer {
   }
 
   /**
-   * What there is to tell, in seconds and bits a second. `shown` is of the picture that was painted last: `captured`,
-   * when it was captured (microseconds since the Unix epoch; null where unknown), and `painted`, when it was
-   * (milliseconds).
+   * What there is to tell, in seconds and bits a second. `shown` is of the picture that was painted last: its `time` in
+   * the stream; when it was `captured` (microseconds since the Unix epoch; null where unknown); when its bytes had
+   * `arrived`, and it was `decoded` and `painted` (milliseconds since the Unix epoch).
    */
   get statistics() {
     return { ...this.#stage.statistics, bitRate: this.#rate.at(performance.now()) };

@@ -210,8 +210,9 @@ export class Stage {
       shown: shown && {
         time: shown.time / 1e6,
         captured: shown.captured,
+        arrived: performance.timeOrigin + shown.arrived,
+        decoded: performance.timeOrigin + shown.decoded,
         painted: performance.timeOrigin + shown.painted,
-        decoding: (shown.decoded - shown.arrived) / 1000,
       },
       delay: (this.#decision?.delay ?? 0) / 1e6,
       target: this.#clock.target / 1e6,
