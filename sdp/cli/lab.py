@@ -29,7 +29,11 @@ _engine = click.option(
 
 @lab.command()
 @click.argument("scenario")
-@click.option("--out", type=_directory, help="The run's directory; by default lab/SCENARIO.")
+@click.option(
+    "--out",
+    type=_directory,
+    help="The run's directory; by default lab/SCENARIO, with -virtual behind it in virtual time.",
+)
 @_engine
 @_short
 def run(scenario: str, out: Path | None, engine: str, short: bool) -> None:
@@ -62,7 +66,10 @@ def check(scenario: str, engine: str, short: bool) -> None:
 @click.argument("directory", type=_directory)
 @click.option("--markdown", is_flag=True, help="Only show the summary, as Markdown.")
 def report(directory: Path, markdown: bool) -> None:
-    """Write the report of the run in DIRECTORY, from its rows alone: report.html and report.md."""
+    """Write the report of the run in DIRECTORY, from its rows alone: report.html and report.md.
+
+    Where DIRECTORY-virtual holds the same scenario by virtual time, the report holds the two against each other.
+    """
     from sdp.cli.lab_reading import run_report
 
     sys.exit(run_report(directory, markdown=markdown))

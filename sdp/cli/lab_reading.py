@@ -10,7 +10,7 @@ from rich.markup import escape
 from sdp.cli.running import say
 from sdp.errors import SDPError
 from sdp.lab.compare import compare, lines_of
-from sdp.lab.report import markdown_of, write_report
+from sdp.lab.report import markdown_of, virtual_beside, write_report
 from sdp.lab.rows import RunDirectory
 from sdp.lab.summary import summarize
 from sdp.lab.words import answer
@@ -28,7 +28,7 @@ def run_report(directory: Path, *, markdown: bool = False) -> int:
         run = RunDirectory(directory)
         summary = summarize(run)
         if markdown:
-            console.print(escape(markdown_of(summary)), end="")
+            console.print(escape(markdown_of(summary, virtual_beside(run, summary))), end="")
             return 0
         page, _ = write_report(run, summary)
     except SDPError as error:
@@ -42,7 +42,9 @@ def run_report(directory: Path, *, markdown: bool = False) -> int:
 def run_compare(before: Path, after: Path) -> int:
     """Show what changed beyond noise. Returns 0 where nothing did, 1 where something did, 2 where one cannot say."""
     try:
-        found = compare(summarize(RunDirectory(before)), summarize(RunDirectory(after)))
+        one, other = (summarize(RunDirectory(each)) for each in (before, after))
+        bounds = [float(each.run.get("clock", {}).get("bound_us", 0)) for each in (one, other)]
+        found = compare(one, other, clock_bound_us=max(bounds))
     except (SDPError, ValueError) as error:
         say(f"sdp: {error.detail if isinstance(error, SDPError) else f'These runs cannot be compared: {error}.'}")
         return UNABLE

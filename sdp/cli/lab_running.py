@@ -12,6 +12,7 @@ from rich.table import Table
 
 from sdp.cli.running import INTERRUPTED, say
 from sdp.errors import SDPError
+from sdp.lab.beside import sibling_name
 from sdp.lab.design import Cell, cells_of
 from sdp.lab.rows import RunDirectory
 from sdp.lab.run import Run, obstacles
@@ -51,7 +52,8 @@ def run_scenario(given: str, out: Path | None, engine: str, *, short: bool) -> i
     console = Console(stderr=True, highlight=False)
     try:
         scenario = read_scenario(given, short=short)
-        directory = RunDirectory(out if out is not None else Path("lab") / scenario.name)
+        name = sibling_name(scenario.name) if engine == "virtual" else scenario.name
+        directory = RunDirectory(out if out is not None else Path("lab") / name)
         run = Run(scenario=scenario, directory=directory, engine=engine, command=("sdp", *sys.argv[1:]))
         left = run.left()
         shown = _Shown(console, len(left))

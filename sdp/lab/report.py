@@ -6,7 +6,6 @@ DIR/report.md     the same without the figures
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -15,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from sdp.errors import StorageError
 from sdp.lab import courses, plots, words
+from sdp.lab.beside import figure_of, pairs_of, sibling_name
 from sdp.lab.rows import RunDirectory
 from sdp.lab.summary import Summary, summarize
 from sdp.lab.svg import STYLE, Figure
@@ -78,6 +78,13 @@ _FIGURES: Final[tuple[tuple[str, str, Callable[[Summary], Figure | None]], ...]]
 )
 
 
+_BESIDE: Final = (
+    "The same scenario, by the same cores, where computing takes no time: what is left is what the architecture and the"
+    " lines cost. What was measured beyond that is this machine's: encoding, decoding, the kernel, and whoever else"
+    " used its processors."
+)
+
+
 def sections_of(summary: Summary) -> list[Section]:
     """Return the figures that have something to show."""
     found = ((title, lead, draw(summary)) for title, lead, draw in _FIGURES)
@@ -85,10 +92,14 @@ def sections_of(summary: Summary) -> list[Section]:
 
 
 def write_report(directory: RunDirectory, summary: Summary | None = None) -> tuple[Path, Path]:
-    """Write a run's HTML and Markdown into its directory, and return their paths. Raises StorageError."""
+    """Write a run's HTML and Markdown into its directory, and return their paths. Raises StorageError.
+
+    Where the directory beside it holds the same scenario by virtual time, the two are held against each other.
+    """
     summary = summarize(directory) if summary is None else summary
+    virtual = virtual_beside(directory, summary)
     paths = directory.path / "report.html", directory.path / "report.md"
-    for path, text in zip(paths, (html_of(summary), markdown_of(summary)), strict=True):
+    for path, text in zip(paths, (html_of(summary, virtual), markdown_of(summary, virtual)), strict=True):
         try:
             path.write_text(text, "utf-8")
         except OSError as error:
@@ -96,14 +107,24 @@ def write_report(directory: RunDirectory, summary: Summary | None = None) -> tup
     return paths
 
 
-def html_of(summary: Summary) -> str:
-    """Return the report as a page that loads nothing."""
-    return _environment(autoescape=True).get_template("report.html").render(_values(summary), style=STYLE)
+def virtual_beside(directory: RunDirectory, summary: Summary) -> Summary | None:
+    """Return the summary of the same scenario by virtual time, where it lies beside this run by processes."""
+    other = RunDirectory(directory.path.with_name(sibling_name(directory.path.name)))
+    if summary.run.get("engine") != "processes" or not other.finished():
+        return None
+    found = summarize(other)
+    same = all(found.run.get(key) == summary.run.get(key) for key in ("text", "short"))
+    return found if same and found.run.get("engine") == "virtual" else None
 
 
-def markdown_of(summary: Summary) -> str:
+def html_of(summary: Summary, virtual: Summary | None = None) -> str:
+    """Return the report as a page that loads nothing; ``virtual`` is the same scenario by the other engine."""
+    return _environment(autoescape=True).get_template("report.html").render(_values(summary, virtual), style=STYLE)
+
+
+def markdown_of(summary: Summary, virtual: Summary | None = None) -> str:
     """Return the report's text and tables."""
-    return _environment(autoescape=False).get_template("report.md").render(_values(summary))
+    return _environment(autoescape=False).get_template("report.md").render(_values(summary, virtual))
 
 
 def _environment(*, autoescape: bool) -> Environment:
@@ -128,20 +149,26 @@ def _environment(*, autoescape: bool) -> Environment:
     return environment
 
 
-def _values(summary: Summary) -> dict[str, Any]:
+def _values(summary: Summary, virtual: Summary | None) -> dict[str, Any]:
+    pairs = [] if virtual is None else pairs_of(summary, virtual)
+    beside = figure_of(pairs)
+    sections = sections_of(summary)
+    if beside is not None:
+        sections.append(Section("Beside virtual time", _BESIDE, beside))
     return {
+        "pairs": pairs,
         "summary": summary,
-        "title": summary.run.get("title") or _scenario_title(summary),
+        "title": summary.run.get("title") or summary.name,
         "question": words.question(summary),
         "answer": words.answer(summary),
         "way": words.way(summary.end),
-        "sections": sections_of(summary),
+        "sections": sections,
         "shares": sorted((summary.shares or {}).items(), key=lambda each: -each[1]) if len(summary.steps) > 1 else [],
         "recoveries": list(recovered(summary)),
         "has_start_ups": any(each.start_ups for each in summary.conditions),
         "has_delivery": any(each.delivery for each in summary.conditions),
         "facts": list(facts_of(summary.run)),
-        "source": summary.run.get("scenario") if isinstance(summary.run.get("scenario"), str) else None,
+        "source": summary.run.get("text"),
         "middle": _middle,
     }
 
@@ -161,20 +188,15 @@ def _middle(values: tuple[float, ...]) -> float:
     return ordered[(len(ordered) - 1) // 2] if ordered else float("nan")
 
 
-def _scenario_title(summary: Summary) -> str:
-    source = summary.run.get("scenario")
-    if isinstance(source, str):
-        try:
-            return str(tomllib.loads(source).get("title") or summary.name)
-        except tomllib.TOMLDecodeError:  # an older run's own words; its rows are as good
-            return summary.name
-    return summary.name
+_TOLD_ELSEWHERE: Final = frozenset({"title", "question", "text"})
 
 
 def facts_of(run: Mapping[str, Any], *, within: str = "") -> list[tuple[str, str]]:
     """Return what ``run.toml`` says, but for the scenario's text, as rows of a table."""
     found: list[tuple[str, str]] = []
     for key, value in run.items():
+        if key in _TOLD_ELSEWHERE:
+            continue
         if isinstance(value, Mapping):
             found += facts_of(value, within=f"{within}{key} ")
         elif not (isinstance(value, str) and "\n" in value):

@@ -59,14 +59,16 @@ def percent(share: float) -> str:
     return f"{min(share * 100, 99.9):.1f} %"
 
 
-_NAMES: Final = {"presented": "presented", "decoded": "its decoded picture", "fetched": "its last byte at the consumer"}
+_NAMES: Final = {
+    "presented": "its presentation",
+    "decoded": "its decoded picture",
+    "fetched": "its last byte's arrival",
+}
 
 
 def way(end: str) -> str:
     """What a latency is the time of."""
-    return (
-        f"from the drawing of a frame to {_NAMES[end]}" if end != "presented" else "from a frame's drawing to the eye"
-    )
+    return f"from the drawing of a frame to {_NAMES[end]}"
 
 
 def step(start: str, end: str) -> str:

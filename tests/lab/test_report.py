@@ -139,6 +139,26 @@ def test_markdown_has_a_row_for_each_condition(run: RunDirectory) -> None:
     assert "10.0 %" in text
 
 
+def engine(name: str, text: str = "the same") -> dict[str, Any]:
+    return {"engine": name, "text": text, "short": False}
+
+
+def test_both_engines_are_held_against_each_other(tmp_path: Path) -> None:
+    cells = [{"hops": "0"}, {"hops": "1"}]
+    real = write_run(tmp_path / "a", cells, lambda levels, *rest: 9_000, run=engine("processes"))
+    write_run(tmp_path / "a-virtual", [*cells, {"hops": "2"}], lambda levels, *rest: 5_000, run=engine("virtual"))
+    page, short = write_report(real)
+    assert "Beside virtual time" in page.read_text("utf-8")
+    assert "| hops 1 | 9.00 ms | 5.00 ms | +4.00 ms |" in short.read_text("utf-8")
+
+
+@pytest.mark.parametrize("other", [engine("virtual", "another"), engine("processes")])
+def test_only_the_same_scenario_by_virtual_time_is_held_against_it(tmp_path: Path, other: dict[str, Any]) -> None:
+    real = write_run(tmp_path / "a", [{}], lambda levels, *rest: 9_000, run=engine("processes"))
+    write_run(tmp_path / "a-virtual", [{}], lambda levels, *rest: 5_000, run=other)
+    assert "Beside virtual time" not in write_report(real)[0].read_text("utf-8")
+
+
 def nothing_shown(levels: Any, consumer: int, frame: int, random: Any) -> None:
     return None
 
