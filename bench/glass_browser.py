@@ -2,15 +2,16 @@
 
     python bench/glass_browser.py [--seconds S] [--case WxH@RATE ...] [--way webcodecs mse] [--target MS] [--json FILE]
 
-The Origin's test pattern goes through the Distributor into Chromium without a window, where the page's own player plays
-it. Each picture bears the moment at which it was drawn; all clocks are the machine's own. "arrived" is when the page's
-script had the picture's last byte, "decoded" when the decoder gave it out, "drawn" when it was on the canvas, "painted"
-the animation frame that carried it to the screen (60 a second: half a frame after drawn on average, for whatever player
-there is). Media Source Extensions tell only the last: when the video element's frame was due on the screen. "delay" is
-what the playout wants over the fastest arrival: "auto" is bound to the worst moments of the last ten seconds, so that it
-says how busy the machine is; with --target 0 each picture is painted as soon as it can be. A picture is "late" where a newer
-one was due before it was painted, "skipped" where it was left out before it was decoded, and "lost" where the time
-between the first and the last holds one more than were counted: the Origin of a busy machine leaves some out.
+The Origin's test pattern goes through the Distributor into Chromium without a window, where the page's own player
+plays it. Each picture bears the moment at which it was drawn; all clocks are the machine's own. "arrived" is when the
+page's script had the picture's last byte, "decoded" when the decoder gave it out, "drawn" when it was on the canvas,
+"painted" the animation frame that carried it to the screen (60 a second: half a frame after drawn on average, for
+whatever player there is). Media Source Extensions tell only the last: when the video element's frame was due on the
+screen. "delay" is what the playout wants over the fastest arrival: "auto" is bound to the worst moments of the last
+ten seconds, so that it says how busy the machine is; with --target 0 each picture is painted as soon as it can be. A
+picture is "late" where a newer one was due before it was painted, "skipped" where it was left out before it was
+decoded, and "lost" where the time between the first and the last holds one more than were counted: the Origin of a
+busy machine leaves some out.
 """
 
 from __future__ import annotations
