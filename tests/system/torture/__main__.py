@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -32,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.write(line + "\n")
             sys.stdout.flush()
 
+    # Whoever ends this run ends all that it has started.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))
     directory = Path(tempfile.mkdtemp(prefix="sdp-torture-"))
     clip = options.source.resolve() if options.source else make_clip(directory / "clip.mp4")
     ending: Source = ("--source", clip)

@@ -145,7 +145,11 @@ class DistributorNode(Node):
         for line in self.scene.lines.values():
             if line.name.startswith("distributor>"):
                 line.upstream = begun.port
-        self._check_kept(begun)
+        try:
+            self._check_kept(begun)
+        except BaseException:
+            begun.kill()
+            raise
         for line in posting:
             line.upstream = begun.port
         return begun

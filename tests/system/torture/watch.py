@@ -138,7 +138,7 @@ class Watcher:
         described = peer.call("GET", f"/-/streams/{name}")
         if described.status == 200:
             stream = json.loads(described.body)
-            if stream["durable_offset"] is not None:
+            if stream["durable_offset"] is not None and "holes" in stream:
                 holes: Ranges = ()
                 for start, end in stream.get("holes", ()):
                     holes = add(holes, start, end)
