@@ -69,11 +69,8 @@ class Row(NamedTuple):
     help: str
     repeatable: bool
     is_flag: bool
-
-    @property
-    def is_needed(self) -> bool:
-        """Whether it has to be given: one that may be repeated need not be given at all."""
-        return not self.default and not self.repeatable
+    is_needed: bool
+    """Whether it has to be given, once at the least."""
 
     @property
     def option(self) -> str:
@@ -244,7 +241,8 @@ def settings_of(cls: type) -> Iterator[tuple[str, str, Row]]:
         if meta is not None:
             name = field.name.rstrip("_").replace("_", "-")
             is_flag = meta.parse is flag
-            yield field.name, name, Row(name, meta.metavar, meta.shown, meta.help, meta.repeatable, is_flag)
+            is_needed = field.default is attrs.NOTHING
+            yield field.name, name, Row(name, meta.metavar, meta.shown, meta.help, meta.repeatable, is_flag, is_needed)
 
 
 def describe(cls: type) -> list[Row]:

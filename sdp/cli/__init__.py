@@ -31,10 +31,18 @@ def main() -> None:
 @click.argument("file")
 @click.option("--at", metavar="TIME", help="Begin at this time (2026-07-01T12:00:00Z), or so many seconds before now.")
 @click.option("--from-start", is_flag=True, help="Begin with the first byte that is kept, as without --at.")
+@click.option("--from", "others", metavar="URL", multiple=True, help="The same stream elsewhere, where URL fails.")
 @_read_token
 @_ca_file
 def record(
-    url: str, file: str, *, at: str | None, from_start: bool, read_token: str | None, ca_file: str | None
+    url: str,
+    file: str,
+    *,
+    at: str | None,
+    from_start: bool,
+    others: tuple[str, ...],
+    read_token: str | None,
+    ca_file: str | None,
 ) -> None:
     """Keep a gapless copy of the stream at URL in FILE (- for standard output).
 
@@ -45,7 +53,7 @@ def record(
 
     if from_start and at is not None:
         raise click.UsageError("--at and --from-start say two different places to begin at: leave one out.")
-    sys.exit(run_record(url, file, at=at, read_token=read_token, ca_file=ca_file))
+    sys.exit(run_record([url, *others], file, at=at, read_token=read_token, ca_file=ca_file))
 
 
 @main.command()

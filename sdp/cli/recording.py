@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from random import SystemRandom
 from typing import Any
 
@@ -20,9 +21,10 @@ from sdp.settings import load
 __all__ = ["run_record"]
 
 
-def run_record(url: str, file: str, **options: str | None) -> int:
-    """Copy the stream at ``url`` to ``file``; return the exit status. ``options`` are the Consumer's, by field name."""
-    given = {"from": url, "output": file}
+def run_record(urls: Sequence[str], file: str, **options: str | None) -> int:
+    """Copy the stream at the first of ``urls`` that gives it to ``file``; return the exit status. ``options`` are the
+    Consumer's, by field name."""
+    given: dict[str, str | Sequence[str]] = {"from": urls, "output": file}
     given |= {name.replace("_", "-"): text for name, text in options.items() if text is not None}
     try:
         settings = load(ConsumerSettings, given)

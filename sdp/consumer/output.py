@@ -10,20 +10,26 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from typing import Protocol as Shape
 
 import attrs
 
 from sdp.errors import StorageError
 
-__all__ = ["FileOutput", "Output", "PipeOutput", "Progress"]
+__all__ = ["FileOutput", "Output", "OutputFault", "PipeOutput", "Progress"]
+
+Result = TypeVar("Result")
 
 NOTE_VERSION = 1
 HEADED_NOTE_VERSION = 2
 """Of a copy that begins with bytes from elsewhere: who does not know of them must not go on with it."""
 _WRITE_AT_ONCE = 512
 """How many pieces go into one writev(2): below every system's IOV_MAX."""
+
+
+class OutputFault(StorageError):
+    """The disk does not take it now: it is full, fails, or its folder is gone. It may be mended."""
 
 
 @attrs.frozen(kw_only=True)
@@ -44,7 +50,8 @@ class Progress:
 
 
 class Output(Shape):
-    """Takes one epoch's bytes in order. Every method may block, and raises StorageError."""
+    """Takes one epoch's bytes in order. Every method may block, and raises StorageError, or an OutputFault where it may
+    help to open it again later."""
 
     def open(self) -> Progress:
         """Return how far an earlier run came."""
@@ -57,7 +64,8 @@ class Output(Shape):
     def complete(self) -> None:
         """The epoch has ended and all of it was written: return once that is durable."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """May be opened again."""
 
 
 def _boot() -> str:
@@ -85,22 +93,29 @@ class FileOutput:
     What a process wrote survives its death, for the system holds it; what a machine wrote survives its own only if it
     was synced. The note therefore carries the run of the machine and the length that was synced: in the same run
     the file's length counts, in a later one the synced length.
+
+    ``sync`` is how long bytes may wait to be made durable, in seconds; None leaves it to the system until the copy is
+    complete, or closed.
     """
 
-    def __init__(self, file: Path, sync_interval: float, monotonic: Callable[[], float]) -> None:
+    def __init__(self, file: Path, sync: float | None, monotonic: Callable[[], float]) -> None:
         self.file = file
         self.note_file = file.with_name(file.name + ".sdp")
-        self._sync_interval = sync_interval
+        self._sync_after = sync
         self._monotonic = monotonic
         self._synced_at = monotonic()
         self._descriptor = -1
+        self._unsure = False
+        """A sync has failed: what it was to make durable may never get there, whatever a later one says."""
         self._progress = Progress()
 
     def open(self) -> Progress:
+        self._progress = Progress()
         try:
-            return self._open()
-        except OSError as error:
-            raise StorageError(f"{self.file} cannot be written: {error.strerror}.") from error
+            return self._guarded(self._open)
+        except OutputFault:
+            self._give_back()
+            raise
 
     def _open(self) -> Progress:
         note = self._read_note()
@@ -116,9 +131,10 @@ class FileOutput:
         synced = note["synced"]
         if length < synced:
             raise StorageError(f"{self.file} is shorter than {self.note_file.name} says: remove both to begin anew.")
-        if note["boot"] != _boot() or not note["boot"]:
+        if note["boot"] != _boot() or not note["boot"] or self._unsure:
             os.ftruncate(self._descriptor, synced)
             length = synced
+        self._unsure = False
         first, head = note["first"], note.get("head", 0)
         if length < head:  # not even what it begins with is whole
             os.ftruncate(self._descriptor, 0)
@@ -171,7 +187,7 @@ class FileOutput:
         # The note first, or else a kill between would leave a file that nobody knows; it says that nothing is synced.
         self._progress = Progress(epoch=epoch, first=first, end=first - len(head), head=len(head))
         try:
-            self._guard(self._write_note)
+            self._guarded(self._write_note)
         except StorageError:
             self._progress = Progress()
             raise
@@ -181,37 +197,47 @@ class FileOutput:
     def write(self, pieces: Sequence[bytes]) -> None:
         if self._progress.epoch is None:
             # What was queued behind a begin that failed: without a note nobody could go on with it.
-            raise StorageError(f"{self.file} is left empty: {self.note_file.name} could not be written.")
-        self._guard(lambda: _write_all(self._descriptor, pieces))
+            raise OutputFault(f"{self.file} is left empty: {self.note_file.name} could not be written.")
+        self._guarded(lambda: _write_all(self._descriptor, pieces))
         end = self._progress.end + sum(map(len, pieces))
         self._progress = attrs.evolve(self._progress, end=end)
-        if self._monotonic() - self._synced_at >= self._sync_interval:
-            self._guard(self._sync)
+        if self._sync_after is not None and self._monotonic() - self._synced_at >= self._sync_after:
+            self._guarded(self._sync)
 
     def _sync(self) -> None:
-        os.fsync(self._descriptor)
+        if not os.fstat(self._descriptor).st_nlink:
+            raise StorageError(f"{self.file} was removed while it was written. Started again, the copy begins anew.")
+        try:
+            os.fsync(self._descriptor)
+        except OSError:
+            self._unsure = True
+            raise
         self._write_note()
         self._synced_at = self._monotonic()
 
     def complete(self) -> None:
         self._progress = attrs.evolve(self._progress, complete=True)
-        self._guard(self._sync)
+        self._guarded(self._sync)
 
     def close(self) -> None:
         if self._descriptor < 0:
             return
         try:
-            if self._progress.epoch is not None and not self._progress.complete:
-                self._guard(self._sync)
+            if self._progress.epoch is not None and not self._progress.complete and not self._unsure:
+                self._guarded(self._sync)
         finally:
-            os.close(self._descriptor)
-            self._descriptor = -1
+            self._give_back()
 
-    def _guard(self, work: Callable[[], None]) -> None:
+    def _give_back(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def _guarded(self, work: Callable[[], Result]) -> Result:
         try:
-            work()
+            return work()
         except OSError as error:
-            raise StorageError(f"{self.file} cannot be written: {error.strerror}.") from error
+            raise OutputFault(f"{self.file} cannot be written: {error.strerror}.") from error
 
 
 class PipeOutput:

@@ -2,8 +2,12 @@
 
 The way of a byte: socket > ClientProtocol > :class:`_Body` > Writer > file. Each connection asks for all from the
 copy's end on (``Range: bytes=E-9007199254740991``, RFC 8673) of the epoch that it is a copy of (``If-Match``), so that
-whatever breaks, the next connection goes on with the very next byte. Where the stream has begun another epoch, the
-rest of this one is asked for by name (``?epoch=``), as long as the Distributor keeps it.
+whatever breaks, the next connection goes on with the very next byte, at the same Distributor or at another one that
+holds the epoch. Where the stream has begun another epoch, the rest of this one is asked for by name (``?epoch=``), as
+long as it is kept. At a hole the answer waits until it is filled (``Prefer: lossless``); where the epoch has ended with
+it, the other Distributors are asked, and then it is told which bytes nobody has.
+
+A disk that takes no more does not end the copy: it goes on when the disk does.
 """
 
 from __future__ import annotations
@@ -12,16 +16,20 @@ import json
 from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 
-from sdp.consumer.output import Progress
+from sdp.consumer.output import OutputFault, Progress
+from sdp.consumer.sources import Sources
 from sdp.consumer.start import find_start
 from sdp.consumer.writer import Writer
-from sdp.errors import Refusal, SDPError
+from sdp.errors import Refusal, SDPError, StorageError
 from sdp.http1 import Headers, Response
 from sdp.http1.ranges import MAX_LAST, ContentRange, parse_content_range
-from sdp.net.address import Address
 from sdp.net.attempts import Attempts, Tell, TryAgain
+from sdp.net.backoff import Backoff
 from sdp.net.client import ClientProtocol, Disconnected
+from sdp.net.missing import hole_at
 from sdp.net.refusals import complete_length, retry_after, sentence
 
 __all__ = ["Recorder"]
@@ -29,7 +37,11 @@ __all__ = ["Recorder"]
 WAIT = 30
 """How long a Distributor is asked to wait for a stream that is not there yet (RFC 7240), in seconds."""
 
+WAIT_OF_SEVERAL = 3
+"""The same where another Distributor may have it."""
+
 _FOR_EVER = frozenset({401, 403, 405, 414, 431})
+_SILENT = 504
 _LONGEST_REFUSAL = 1 << 16
 
 
@@ -59,22 +71,31 @@ class _Body:
 
 class Recorder:
     """Copies one epoch of one stream to a writer: from its first byte, or from a time on (``at``, as ``?at=`` takes
-    it)."""
+    it). ``attempts`` connect to ``sources``; ``mending`` is how long a failed disk is left alone each time."""
 
-    def __init__(self, address: Address, writer: Writer, attempts: Attempts, tell: Tell, at: str | None = None) -> None:
+    def __init__(
+        self,
+        sources: Sources,
+        writer: Writer,
+        attempts: Attempts,
+        tell: Tell,
+        clock: IReactorTime,
+        mending: Backoff,
+        at: str | None = None,
+    ) -> None:
         self.end = 0
         """The offset up to which bytes have been taken."""
         self.first = 0
         self.epoch: str | None = None
         self.complete_length: int | None = None
         self.on_progress: Callable[[], None] = lambda: None
-        self._address = address
+        self._sources = sources
         self._writer = writer
         self._attempts = attempts
         self._tell = tell
+        self._clock = clock
+        self._mending = mending
         self._at = at
-        self._by_name = False
-        """The epoch is not the stream's current one any more."""
 
     async def run(self) -> None:
         """Copy until the epoch has ended and all of it is durable. Raises an SDPError where that cannot be."""
@@ -85,21 +106,52 @@ class Recorder:
             return
         if self.epoch is not None:
             self._tell.info("Going on with epoch {epoch} at offset {end}.", epoch=self.epoch, end=self.end)
-        await self._attempts.run(self._session)
-        await self._writer.complete()
+        while True:
+            try:
+                await self._attempts.run(self._session)
+                await self._writer.complete()
+                break
+            except OutputFault as fault:
+                await self._mend(fault)
         self._tell.info("The copy is complete: {end} bytes.", end=self.end - self.first)
+
+    async def _mend(self, fault: OutputFault) -> None:
+        """Wait until the output can be opened again, and go on with what it holds."""
+        if self._writer.has_written:
+            self._mending.succeeded()
+        if not self._mending.failures:
+            self._tell.warn("{detail}; the copy goes on when it can.", detail=fault.detail.rstrip("."))
+        had_begun = self._writer.has_begun
+        while True:
+            await deferLater(self._clock, self._mending.next_delay())
+            try:
+                progress = await self._writer.reopen()
+                break
+            except OutputFault:
+                continue
+        if not had_begun:
+            self.epoch, self.first, self.end, self.complete_length = None, 0, 0, None
+            self._sources.forget()
+        elif progress.epoch != self.epoch:
+            raise StorageError("What was copied so far was removed meanwhile. Started again, the copy begins anew.")
+        else:
+            self.first, self.end = progress.first, progress.end
 
     async def _session(self, client: ClientProtocol) -> None:
         self._writer.on_room = client.resume_receiving
         self._writer.on_failure = client.abort
         try:
+            if self._writer.failure is not None:
+                raise self._writer.failure
             if self.epoch is None and self._at is not None:
                 await self._begin_at(client, self._at)
             while self.end != self.complete_length:
                 await self._get(client)
-        except Disconnected:
+        except Disconnected as error:
             if self._writer.failure is not None:
                 raise self._writer.failure from None
+            if error.status == _SILENT:  # it may wait for what another one has
+                self._sources.move_on()
             raise
         finally:
             self._writer.on_room = lambda: None
@@ -109,22 +161,24 @@ class Recorder:
 
     async def _begin_at(self, client: ClientProtocol, at: str) -> None:
         """Find out where the copy begins."""
-        self.epoch, start = await find_start(client, self._address, at)
+        self.epoch, start = await find_start(client, self._sources.current.address, at)
         self.first = self.end = start.offset
         self._writer.begin(self.epoch, start.offset, start.head)
         self._tell.info("Copying epoch {epoch} from offset {end} on.", epoch=self.epoch, end=self.end)
 
     async def _get(self, client: ClientProtocol) -> None:
         lines = [(b"Range", b"bytes=%d-%d" % (self.end, MAX_LAST))]
-        target, patience = self._address.target, None
-        if self._by_name:
+        source, patience = self._sources.current, None
+        target = source.address.target
+        if source.by_name:
             assert self.epoch is not None
             target += (b"&" if b"?" in target else b"?") + b"epoch=" + self.epoch.strip('"').encode("ascii")
         elif self.epoch is not None:
             lines += [(b"If-Match", self.epoch.encode("ascii")), (b"Prefer", b"lossless")]
         else:
-            lines.append((b"Prefer", b"lossless, wait=%d" % WAIT))
-            patience = client.limits.head_timeout + WAIT
+            wait = WAIT_OF_SEVERAL if self._sources.several else WAIT
+            lines.append((b"Prefer", b"lossless, wait=%d" % wait))
+            patience = client.limits.head_timeout + wait
         body, before = _Body(self, client), self.end
         head = client.request(b"GET", target, lines, None, body, head_timeout=patience)
         # Within the callback, for the content follows the head at once.
@@ -142,6 +196,7 @@ class Recorder:
         """The bytes that follow on the copy's end."""
         self.end += len(data)
         self._attempts.backoff.succeeded()
+        self._sources.gave()
         self._writer.write(data)
         if self._writer.full:
             client.pause_receiving()
@@ -188,14 +243,17 @@ class Recorder:
         """Do what a refusal asks for, or raise."""
         said = sentence(response.status, content)
         match response.status:
+            case 416 if (hole := hole_at(response.headers, self.end)) is not None:
+                raise self._sources.lack(
+                    f"Nobody who was asked has the bytes {self.end} to {hole[1] - 1} of epoch {self.epoch}: the copy"
+                    " has what is before them. Started again when they are there, it goes on."
+                )
             case 416 if (length := complete_length(response.headers)) is not None:
-                if length < self.end and self._by_name:
+                if length < self.end and self._sources.current.by_name:
                     # Another epoch has begun: this one grows no more.
-                    raise Refusal(
-                        410,
-                        "Gone",
+                    raise self._sources.lack(
                         f"Epoch {self.epoch} has ended at {length} bytes, and this copy of it has {self.end}:"
-                        " whoever sent the rest could not keep it. The copy holds all that there is.",
+                        " whoever sent the rest could not keep it. The copy holds all that there is."
                     )
                 if length < self.end:
                     raise TryAgain(f"The Distributor has only {length} bytes, less than the copy's {self.end}.")
@@ -203,21 +261,20 @@ class Recorder:
                 self.complete_length = self.end
                 if self.epoch is None:
                     self._begin_empty(response)
-            case 412 if not self._by_name:
+            case 412 if not self._sources.current.by_name:
                 self._tell.warn("The stream has begun another epoch; fetching the rest of {epoch}.", epoch=self.epoch)
-                self._by_name = True
+                self._sources.current.by_name = True
             case 410 if self.epoch is None:
                 await self._find_first(client)
             case 410:
-                raise Refusal(410, "Gone", f"What follows on offset {self.end} is kept no more: {said}.")
-            case 404 if self._by_name:
-                raise Refusal(
-                    410,
-                    "Gone",
-                    f"Epoch {self.epoch} has ended and is kept no more: the copy is cut at {self.end} bytes.",
+                raise self._sources.lack(f"What follows on offset {self.end} is kept no more: {said}.")
+            case 404 if self._sources.current.by_name:
+                raise self._sources.lack(
+                    f"Epoch {self.epoch} has ended and is kept no more: the copy is cut at {self.end} bytes."
                 )
             case 404:
-                raise TryAgain(f"Waiting for {self._address}: {said}.", after=retry_after(response.headers))
+                address = self._sources.current.address
+                raise TryAgain(f"Waiting for {address}: {said}.", after=retry_after(response.headers))
             case status if status in _FOR_EVER:
                 raise Refusal(status, "Refused", f"The Distributor refuses: {said}.")
             case _:
@@ -232,7 +289,7 @@ class Recorder:
 
     async def _find_first(self, client: ClientProtocol) -> None:
         """Retention has removed the epoch's beginning: begin at the first byte that is left."""
-        path = self._address.target.partition(b"?")[0]
+        path = self._sources.current.address.target.partition(b"?")[0]
         answer = await client.fetch(b"GET", b"/-/streams" + path)
         try:
             first = json.loads(answer.content)["first_offset"] if answer.status == 200 else None

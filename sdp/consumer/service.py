@@ -16,9 +16,10 @@ from twisted.logger import Logger
 from sdp.consumer.output import FileOutput, Output, PipeOutput
 from sdp.consumer.recorder import Recorder
 from sdp.consumer.settings import ConsumerSettings
+from sdp.consumer.sources import Source, Sources
 from sdp.consumer.writer import Writer
 from sdp.errors import SDPError
-from sdp.net.address import with_authorities, with_token
+from sdp.net.address import Address, with_authorities, with_token
 from sdp.net.attempts import Attempts
 from sdp.net.backoff import Backoff
 from sdp.net.client import ClientFactory, ClientLimits, Role, connecting
@@ -29,8 +30,20 @@ __all__ = ["RecorderService"]
 
 STANDARD_OUTPUT = 1
 
+MENDING_FIRST, MENDING_MOST = 1.0, 30.0
+"""How long a disk that failed is left alone before it is tried again, in seconds: at first, and at most."""
+
 LAST_WRITES = 5.0
 """How long a stop waits for the output to take what was received, in seconds: a pipe may never be read again."""
+
+
+def _addresses(settings: ConsumerSettings) -> list[Address]:
+    """Where the stream is, with what it takes to be let in there, and to know each server by."""
+    addresses = [with_token(each, settings.read_token) for each in settings.from_]
+    only_http = all(each.scheme == "http" for each in addresses)  # then a certificate is a mistake
+    return [
+        with_authorities(each, settings.ca_file) if each.scheme == "https" or only_http else each for each in addresses
+    ]
 
 
 class RecorderService(Service):
@@ -48,7 +61,7 @@ class RecorderService(Service):
         # Not the class's, where Twisted would put the class's name in place of this one.
         self.log = Logger(namespace="sdp.consumer")
         self.settings = settings
-        self.address = with_authorities(with_token(settings.from_, settings.read_token), settings.ca_file)
+        self.addresses = _addresses(settings)
         self.recorder: Recorder | None = None
         self._reactor = reactor
         self._leave = leave
@@ -61,26 +74,32 @@ class RecorderService(Service):
 
     def startService(self) -> None:
         super().startService()
-        settings, address, reactor = self.settings, self.address, self._reactor
+        settings, reactor = self.settings, self._reactor
         self._pool.start()
         self._writer = Writer(self._output(), reactor, self._pool, settings.backlog)
         limits = ClientLimits(body_timeout=settings.silence)
-        factory = ClientFactory(address, Role.CONSUMER, reactor, limits)
+        sources = Sources(
+            [
+                Source(address, connecting(ClientFactory(address, Role.CONSUMER, reactor, limits), reactor))
+                for address in self.addresses
+            ]
+        )
         backoff = Backoff(self._random, first=settings.retry_first, most=settings.retry_most)
-        attempts = Attempts(connecting(factory, reactor), reactor, backoff, self.log)
-        self.recorder = Recorder(address, self._writer, attempts, self.log, settings.at)
+        mending = Backoff(self._random, first=MENDING_FIRST, most=MENDING_MOST)
+        attempts = Attempts(sources.connect, reactor, backoff, self.log)
+        self.recorder = Recorder(sources, self._writer, attempts, self.log, reactor, mending, settings.at)
         if self._trace is not None:
             self.recorder.on_progress = partial(self._tell_of, self._trace, self.recorder)
         self._run_call = Deferred.fromCoroutine(self._run(self.recorder))
 
     def _tell_of(self, trace: Trace, recorder: Recorder) -> None:
-        trace(Point.FETCHED, f"{self.address.name}@{recorder.epoch}", recorder.end)
+        trace(Point.FETCHED, f"{self.addresses[0].name}@{recorder.epoch}", recorder.end)
 
     def _output(self) -> Output:
         if self.settings.output == "-":
             # A descriptor of its own: what prints to sys.stdout is not to be mixed into the stream.
             return PipeOutput(os.dup(STANDARD_OUTPUT))
-        return FileOutput(Path(self.settings.output), self.settings.sync_interval, self._reactor.seconds)
+        return FileOutput(Path(self.settings.output), self.settings.sync, self._reactor.seconds)
 
     async def _run(self, recorder: Recorder) -> None:
         try:

@@ -7,7 +7,7 @@ from pathlib import Path
 import attrs
 
 from sdp.net.address import Address, parse_stream_address
-from sdp.settings import REQUIRED, optional, path, seconds, setting, size, text
+from sdp.settings import REQUIRED, durability, optional, path, seconds, setting, size, text
 
 __all__ = ["ConsumerSettings"]
 
@@ -16,8 +16,13 @@ __all__ = ["ConsumerSettings"]
 class ConsumerSettings:
     """Keep a gapless copy of a stream, from its first byte to its last."""
 
-    from_: Address = setting(
-        REQUIRED, "The stream to copy, such as http://HOST:8080/NAME.", parse=parse_stream_address, metavar="URL"
+    from_: tuple[Address, ...] = setting(
+        REQUIRED,
+        "The stream to copy, such as http://HOST:8080/NAME; further ones are of servers that have the same stream, the"
+        " most preferred first: where one fails, or lacks something, the copy goes on at the next.",
+        parse=parse_stream_address,
+        repeatable=True,
+        metavar="URL",
     )
     output: str = setting(
         REQUIRED,
@@ -45,7 +50,11 @@ class ConsumerSettings:
         metavar="FILE",
     )
     backlog: int = setting("8MiB", "How much may wait to be written, before the socket is read no more.", parse=size)
-    sync_interval: float = setting("1", "How long what is written may wait to be made durable.", parse=seconds)
+    sync: float | None = setting(
+        "1",
+        "How long what is written may wait to be made durable; never leaves it to the system until all is there.",
+        parse=durability,
+    )
     silence: float = setting(
         "60", "After so long without a byte the connection is made anew; the copy goes on where it was.", parse=seconds
     )

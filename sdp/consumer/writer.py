@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 
-from sdp.consumer.output import Output, Progress
+from sdp.consumer.output import Output, OutputFault, Progress
 from sdp.errors import SDPError
 
 __all__ = ["Writer"]
@@ -27,6 +28,10 @@ class Writer:
     def __init__(self, output: Output, reactor: Any, pool: Any, limit: int) -> None:
         self.backlog = 0
         self.failure: SDPError | None = None
+        self.has_begun = False
+        """Whether the output has noted what it is a copy of."""
+        self.has_written = False
+        """Whether anything was written since it was opened."""
         self.on_room: Callable[[], None] = lambda: None
         self.on_failure: Callable[[SDPError], None] = lambda error: None
         self._output = output
@@ -41,12 +46,17 @@ class Writer:
     def full(self) -> bool:
         return self.backlog > self._limit
 
-    def open(self) -> Deferred[Progress]:
-        return self._in_thread(self._output.open)
+    async def open(self) -> Progress:
+        progress = await self._in_thread(self._output.open)
+        self.has_begun, self.has_written = progress.epoch is not None, False
+        return progress
 
     def begin(self, epoch: str, first: int, head: bytes = b"") -> None:
         """Before anything is written: the thread does one after the other."""
-        self._in_thread(self._output.begin, epoch, first, head).addErrback(self._failed)
+        self._in_thread(self._output.begin, epoch, first, head).addCallbacks(self._begun, self._failed)
+
+    def _begun(self, _: None) -> None:
+        self.has_begun = True
 
     def write(self, data: bytes) -> None:
         """Queue bytes. What waits is written by one call."""
@@ -70,6 +80,7 @@ class Writer:
         )
 
     def _written(self, _: None, size: int) -> None:
+        self.has_written = True
         was_full = self.full
         self.backlog -= size
         self._busy = False
@@ -86,6 +97,7 @@ class Writer:
             error = SDPError(f"The output failed: {error}.")
         self.failure = error
         self._pieces.clear()
+        self.backlog = 0
         self._next()
         self.on_failure(error)
 
@@ -102,6 +114,15 @@ class Writer:
         if self.failure is not None:
             raise self.failure
         await self._in_thread(self._output.complete)
+
+    async def reopen(self) -> Progress:
+        """After a failure: open the output again, and return how far it is. Raises StorageError."""
+        await self.flush()
+        with suppress(OutputFault):  # what it could not make durable is found out by opening it
+            await self._in_thread(self._output.close)
+        progress = await self.open()
+        self.failure = None
+        return progress
 
     async def close(self) -> None:
         """Write what waits, and close the output. Raises StorageError."""

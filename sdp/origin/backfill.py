@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["Backfill", "Span"]
+from sdp.net.missing import Span
 
-Span = tuple[int, int]
-"""Bytes of an epoch: the first one's offset, and the one after the last's."""
+__all__ = ["Backfill"]
 
 REST = 10.0
 """How long nothing is brought after the Distributor has refused some, in seconds: its disk may be full."""

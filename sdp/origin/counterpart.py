@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sdp.errors import ProtocolError, Refusal, SDPError
-from sdp.http1 import Headers
-from sdp.http1.fields import parse_digits, parse_list
-from sdp.http1.ranges import MAX_LAST, format_content_range
+from sdp.errors import Refusal, SDPError
+from sdp.http1.ranges import format_content_range
 from sdp.net.attempts import TryAgain
 from sdp.net.client import Answer, ClientProtocol
+from sdp.net.missing import Span, missing_of
 from sdp.net.refusals import complete_length, offset_field, sentence
-from sdp.origin.backfill import Span
 from sdp.origin.lives import Life, sample
 
-__all__ = ["Counterpart", "Standing", "missing_of"]
+__all__ = ["Counterpart", "Standing"]
 
 SAMPLE = 1 << 16
 """How many bytes of the log's end are compared to know an epoch again: more than the header that many begin with."""
@@ -102,23 +100,3 @@ class Counterpart:
         if answer.status in _FOR_EVER:
             return Refusal(answer.status, "Refused", f"The Distributor refuses the stream: {said}.")
         return TryAgain(f"The Distributor does not take the stream now: {said}.", status=answer.status)
-
-
-def missing_of(headers: Headers) -> tuple[Span, ...]:
-    """The holes that an answer names (Upload-Missing), ascending and half-open; none where it cannot be read."""
-    value = headers.get(b"upload-missing")
-    if value is None:
-        return ()
-    try:
-        spans = [_span(each) for each in parse_list(value)]
-    except (ProtocolError, ValueError):
-        return ()
-    return tuple(sorted(spans))
-
-
-def _span(text: bytes) -> Span:
-    first, _, last = text.partition(b"-")
-    span = (parse_digits(first, MAX_LAST), parse_digits(last, MAX_LAST) + 1)
-    if span[0] >= span[1]:
-        raise ValueError
-    return span

@@ -24,11 +24,12 @@ from sdp.errors import LocalError, Refusal, SDPError
 from sdp.http1.ranges import format_content_range
 from sdp.net.attempts import Attempts, Tell
 from sdp.net.client import Answer, ClientProtocol
+from sdp.net.missing import Span, missing_of
 from sdp.net.refusals import complete_length
 from sdp.net.unsent import unsent
-from sdp.origin.backfill import Backfill, Span
+from sdp.origin.backfill import Backfill
 from sdp.origin.capture import Capture
-from sdp.origin.counterpart import Counterpart, missing_of
+from sdp.origin.counterpart import Counterpart
 from sdp.origin.lives import Former, Life, Lost, Piece
 from sdp.origin.succession import Succession
 from sdp.stream.record import Flag

@@ -42,13 +42,14 @@ class Lines:
 
 
 class Distributor:
-    """One Distributor. ``reactor`` is everyone's clock; ``store`` an IStore that outlives a crash, or None.
+    """One Distributor. ``reactor`` is everyone's clock, another Distributor's too where it is given; ``store`` an
+    IStore that outlives a crash, or None.
 
     ``transport`` makes one end of a connection, as FakeTransport does.
     """
 
-    def __init__(self, store: Any = None, **options: str) -> None:
-        self.reactor: Any = MemoryReactorClock()
+    def __init__(self, store: Any = None, *, reactor: Any = None, **options: str) -> None:
+        self.reactor: Any = MemoryReactorClock() if reactor is None else reactor
         self.up = True
         self.mute = False
         """Nothing that is sent arrives."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 from typing import Any
 
@@ -15,6 +16,7 @@ from twisted.python.failure import Failure
 
 from sdp.consumer.output import Progress
 from sdp.consumer.recorder import Recorder
+from sdp.consumer.sources import Source, Sources
 from sdp.consumer.writer import Writer
 from sdp.errors import Refusal, StorageError
 from sdp.net.address import parse_address
@@ -22,6 +24,8 @@ from sdp.net.attempts import Attempts
 from sdp.net.backoff import Backoff
 from sdp.net.client import ClientFactory, ClientProtocol, Role
 from tests.consumer.pair import Distributor, Lines, outcome
+
+ADDRESS = parse_address("http://h:8080/a")
 
 
 class Memory:
@@ -85,15 +89,24 @@ class Reactor:
 
 
 class Rig:
-    def __init__(self, distributor: Distributor | None = None, output: Memory | None = None, limit: int = 1 << 20):
+    def __init__(
+        self,
+        distributor: Distributor | None = None,
+        output: Any = None,
+        limit: int = 1 << 20,
+        others: Sequence[Distributor] = (),
+    ) -> None:
         self.distributor = distributor or Distributor()
         self.output = output or Memory()
         self.pool = Pool()
         self.tell = Lines()
         self.writer = Writer(self.output, Reactor(), self.pool, limit)
         backoff = Backoff(Random(1))
-        attempts = Attempts(self.distributor.connecting(Role.CONSUMER), self.distributor.reactor, backoff, self.tell)
-        self.recorder = Recorder(parse_address("http://h:8080/a"), self.writer, attempts, self.tell)
+        clock = self.distributor.reactor
+        sources = Sources([Source(ADDRESS, each.connecting(Role.CONSUMER)) for each in (self.distributor, *others)])
+        attempts = Attempts(sources.connect, clock, backoff, self.tell)
+        mending = Backoff(Random(1), first=1, most=30)
+        self.recorder = Recorder(sources, self.writer, attempts, self.tell, clock, mending)
 
     def start(self) -> Rig:
         self.running = Deferred.fromCoroutine(self.recorder.run())
@@ -233,7 +246,7 @@ def test_a_slow_disk_holds_back_the_socket():
     assert rig.output.data == b"hello" + data
 
 
-def test_a_disk_that_is_full_ends_the_copy():
+def test_an_output_that_takes_no_more_for_good_ends_the_copy():
     rig = Rig()
     rig.distributor.post("0-4/*", b"hello", Content_Type="text/plain")
     rig.start()
@@ -299,9 +312,11 @@ class Scripted:
             self.client.makeConnection(self.transports[-1])
             return self.client
 
-        attempts = Attempts(connect, self.clock, Backoff(Random(1)), self.tell)
+        sources = Sources([Source(ADDRESS, connect)])
+        attempts = Attempts(sources.connect, self.clock, Backoff(Random(1)), self.tell)
         writer = Writer(self.output, Reactor(), Pool(), 1 << 20)
-        self.recorder = Recorder(parse_address("http://h:8080/a"), writer, attempts, self.tell)
+        mending = Backoff(Random(1), first=1, most=30)
+        self.recorder = Recorder(sources, writer, attempts, self.tell, self.clock, mending)
         self.results = outcome(Deferred.fromCoroutine(self.recorder.run()))
 
     def asked(self) -> bytes:

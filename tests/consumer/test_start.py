@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from sdp.consumer import output as module
 from sdp.consumer.output import FileOutput, PipeOutput, Progress
 from sdp.consumer.recorder import Recorder
+from sdp.consumer.sources import Source, Sources
 from sdp.consumer.writer import Writer
 from sdp.errors import Refusal, StorageError
 from sdp.net.address import parse_address
@@ -46,8 +47,10 @@ class Copy:
         self.output = FileOutput(file, 1.0, lambda: 0.0)
         self.writer = Writer(self.output, Reactor(), Pool(), 1 << 20)
         backoff = Backoff(Random(1))
-        attempts = Attempts(distributor.connecting(Role.CONSUMER), distributor.reactor, backoff, self.tell)
-        self.recorder = Recorder(parse_address(url), self.writer, attempts, self.tell, time)
+        clock = distributor.reactor
+        sources = Sources([Source(parse_address(url), distributor.connecting(Role.CONSUMER))])
+        attempts = Attempts(sources.connect, clock, backoff, self.tell)
+        self.recorder = Recorder(sources, self.writer, attempts, self.tell, clock, Backoff(Random(1)), time)
         self.running = Deferred.fromCoroutine(self.recorder.run())
         self.results = outcome(self.running)
         distributor.settle()

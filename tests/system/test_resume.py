@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from hashlib import sha256
@@ -34,8 +35,8 @@ def run(request: pytest.FixtureRequest) -> Callable[..., Process]:
     return begin
 
 
-def origin(port: int, name: str, store: Path) -> tuple[str | Path, ...]:
-    return ("sdp-origin", "--to", f"http://127.0.0.1:{port}/{name}", *SMALL, "--store", store)
+def origin(port: int, name: str, store: Path, *options: str) -> tuple[str | Path, ...]:
+    return ("sdp-origin", "--to", f"http://127.0.0.1:{port}/{name}", *SMALL, "--store", store, *options)
 
 
 def epochs(store: Path) -> list[bytes]:
@@ -98,3 +99,27 @@ def test_a_stand_by_takes_over_and_who_was_thought_dead_leaves(start, name, run,
     assert server.describe(name)["epoch"] != epoch
     grows(tmp_path / "distributor")
     assert first.faults() == second.faults() == []
+
+
+def test_after_an_outage_the_newest_comes_first_and_then_what_was_missed(start, name, run, tmp_path):
+    here, there = tmp_path / "origin", tmp_path / "distributor"
+    server: Any = start(store=there)
+    port = server.port
+    posting = run(*origin(port, name, here, "--gop", "0.3", "--catch-up", "0.1", "--backfill-rate", "20KiB"))
+    grows(there)
+    server.kill()
+    grows(here, 4 * SOME)
+    server = start(store=there, port=port)
+    posting.wait_for("The newest goes first")
+    eventually(lambda: server.call("HEAD", f"/{name}").get("Upload-Missing"), "a hole")
+    posting.kill()  # what is left of the hole, the next life brings
+    assert server.call("HEAD", f"/{name}").get("Upload-Missing")
+    posting = run(*origin(port, name, here))
+    posting.wait_for("A former life is delivered")
+    posting.wait_for("Publishing")
+    received, [recorded, *_] = server.call("GET", f"/-/epochs/{name}"), epochs(here)
+    [epoch] = [each["epoch"] for each in json.loads(received.body)["epochs"] if each["state"] == "ended"]
+    whole = server.call("GET", f"/{name}?epoch={epoch}")
+    assert whole.status == 200
+    assert whole.body.startswith(recorded)
+    assert posting.faults() == []

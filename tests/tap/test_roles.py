@@ -105,3 +105,30 @@ def test_a_source_that_can_wait(tmp_path):
     assert not can_wait("--source", str(file), "--loop")
     assert not can_wait("--source", "/dev/video0")
     assert not can_wait("--source", "rtsp://camera/1")
+
+
+def test_a_copy_from_several_places():
+    options = consumer.Options()
+    options.parseOptions(["--from", "http://h/a", "--from", "http://i/a", "--output", "x", "--sync", "always"])
+    settings = options.settings()
+    assert [str(each) for each in settings.from_] == ["http://h/a", "http://i/a"]
+    assert settings.sync == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "newest_first"),
+    [
+        ([], True),
+        (["--source", "-"], True),
+        (["--source", "FILE"], False),
+        (["--source", "FILE", "--loop"], True),
+        (["--source", "FILE", "--after-outage", "newest"], True),
+        (["--after-outage", "oldest"], False),
+    ],
+)
+def test_what_goes_first_after_an_outage(tmp_path, words, newest_first):
+    file = tmp_path / "clip.mp4"
+    file.touch()
+    options = origin.Options()
+    options.parseOptions(["--to", "http://h/a", *(str(file) if word == "FILE" else word for word in words)])
+    assert options.settings().newest_first is newest_first

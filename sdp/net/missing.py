@@ -1,0 +1,37 @@
+"""The holes that a Distributor's answer names: the field Upload-Missing, read as whoever fills or copies needs it."""
+
+from __future__ import annotations
+
+from sdp.errors import ProtocolError
+from sdp.http1 import Headers
+from sdp.http1.fields import parse_digits, parse_list
+from sdp.http1.ranges import MAX_LAST
+
+__all__ = ["Span", "hole_at", "missing_of"]
+
+Span = tuple[int, int]
+"""Bytes of an epoch: the first one's offset, and the one after the last's."""
+
+
+def missing_of(headers: Headers) -> tuple[Span, ...]:
+    """The holes that are named, ascending and half-open; none where the field is absent, or cannot be read."""
+    value = headers.combined(b"upload-missing")
+    if value is None:
+        return ()
+    try:
+        return tuple(sorted(_span(each) for each in parse_list(value)))
+    except ProtocolError:
+        return ()
+
+
+def hole_at(headers: Headers, offset: int) -> Span | None:
+    """The hole that the byte at ``offset`` lies in, where it is named."""
+    return next((span for span in missing_of(headers) if span[0] <= offset < span[1]), None)
+
+
+def _span(text: bytes) -> Span:
+    first, _, last = text.partition(b"-")
+    span = (parse_digits(first, MAX_LAST), parse_digits(last, MAX_LAST) + 1)
+    if span[0] >= span[1]:
+        raise ProtocolError("A hole's last byte does not come before its first.")
+    return span
