@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import importlib.util
+import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -94,7 +95,8 @@ class Floor(FanoutServer):
 
 
 class Distributor(FanoutServer):
-    """``twistd -n sdp-distributor``. ``parts``: consumers ask for multipart/byteranges, as SDP's own do."""
+    """``twistd -n sdp-distributor``. ``parts``: consumers ask for multipart/byteranges, as SDP's own do. ``opened``:
+    the publisher has one open-ended POST, a record a chunk, in the place of a POST for each. ``workers``: processes."""
 
     keeps = True
     pub_head = (
@@ -106,10 +108,26 @@ class Distributor(FanoutServer):
         "Content-Length: %n",
     )
 
-    def __init__(self, *, store: bool = False, parts: bool = False, options: Sequence[str] = ()) -> None:
-        self.name = "sdp" + ("-parts" if parts else "") + ("-store" if store else "")
+    def __init__(
+        self,
+        *,
+        store: bool = False,
+        parts: bool = False,
+        opened: bool = False,
+        workers: int = 1,
+        options: Sequence[str] = (),
+    ) -> None:
+        said = (("parts", parts), ("store", store), ("open", opened), (f"workers{workers}", workers > 1))
+        self.name = "-".join(["sdp", *(word for word, is_so in said if is_so)])
         self._store = store
-        self._options = options
+        self._options = [*(("--workers", str(workers)) if workers > 1 else ()), *options]
+        if opened:
+            self.way = "chunked"
+            self.pub_head = (
+                *(line for line in self.pub_head if not line.startswith("Content-Range") and "%n" not in line),
+                "Content-Range: bytes 0-9007199254740991/*",
+                "Transfer-Encoding: chunked",
+            )
         if parts:
             self.get_head = (
                 "GET /bench/%d HTTP/1.1",
@@ -190,7 +208,16 @@ def server_named(name: str, options: Sequence[str]) -> FanoutServer:
     if name in SPREADERS:
         return Spreader(name)
     word, *features = name.split("-")
-    if word != "sdp" or not {"parts", "store"}.issuperset(features) or len(set(features)) < len(features):
-        known = ["floor", "sdp", "sdp-parts", "sdp-store", "sdp-parts-store", "icecast", "nchan", *SPREADERS]
+    workers = [int(each.removeprefix("workers")) for each in features if re.fullmatch("workers[0-9]", each)]
+    rest = [each for each in features if not each.startswith("workers")]
+    fits = {"parts", "store", "open"}.issuperset(rest) and len(set(rest)) == len(rest)
+    if word != "sdp" or not fits or len(rest) + len(workers) < len(features) or len(workers) > 1:
+        known = ["floor", "sdp with any of -parts -store -open -workersN", "icecast", "nchan", *SPREADERS]
         raise ValueError(f"{name!r} is none of {', '.join(known)}")
-    return Distributor(store="store" in features, parts="parts" in features, options=options)
+    return Distributor(
+        store="store" in rest,
+        parts="parts" in rest,
+        opened="open" in rest,
+        workers=workers[0] if workers else 1,
+        options=options,
+    )

@@ -1,13 +1,16 @@
-"""The way out of one connection: straight to the socket while nothing is buffered, through the transport for the rest.
+"""The way out of one connection: straight to the socket, and what it does not take as soon as it takes more.
 
 Twisted's ``transport.write`` copies into a buffer and sends it on the reactor's next turn; at a thousand consumers
-that doubles the cost of a record. While its buffer is empty the socket can take the bytes at once, in order.
+that doubles the cost of a record, and of each who reads nothing it keeps a copy. So a plain socket's transport is only
+asked to tell when the socket takes more: what waits are views of what was written, which many connections share.
 """
 
 from __future__ import annotations
 
+import errno
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
@@ -20,11 +23,13 @@ from sdp.net.unsent import unsent
 __all__ = ["PIECE", "Outflow"]
 
 PIECE = 64 * 1024
-"""What the transport's buffer is given at a time, in bytes. The rest waits as views of what was written, which many
-connections share; and each piece that has gone shows that the peer takes something."""
+"""What is held at most between :meth:`Outflow.cork` and :meth:`Outflow.uncork`, in bytes."""
 
 _MOST_PIECES = 64
 """How many pieces one system call is given; POSIX promises 16, Linux takes 1024."""
+
+_FULL = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS, errno.ENOMEM})
+"""Errors of a socket, or a system, that takes nothing just now."""
 
 
 @implementer(IPushProducer)
@@ -70,8 +75,8 @@ class Outflow:
             self.send = transport.socket.send
         else:
             self.send = self._send_through
-        # A direct send must know whether anything at all is buffered. As a pull producer we hear each time that the
-        # buffer has been emptied; as a push producer we would hear only of more than 64 KiB.
+        # As a pull producer we hear each time that the socket takes more; as a push producer we would hear only of
+        # more than 64 KiB in the transport's buffer.
         transport.registerProducer(self, not self.direct)
 
     def _send_through(self, data: bytes) -> int:
@@ -146,19 +151,24 @@ class Outflow:
         self._rest.append(memoryview(data)[sent:])
         if not self.paused:
             self.pauseProducing()
-            self._feed()
+            # There is nothing in its buffer: it only tells, by resumeProducing(), when the socket takes more.
+            self._transport.startWriting()
 
-    def _feed(self) -> None:
-        """Give the transport, whose buffer is empty, the next piece of what waits."""
-        pieces, size = [], 0
-        while self._rest and size < PIECE:
-            data = self._rest.popleft()
-            if len(data) > PIECE - size:
-                self._rest.appendleft(data[PIECE - size :])
-                data = data[: PIECE - size]
-            pieces.append(data)
-            size += len(data)
-        self._transport.write(b"".join(pieces))
+    def _send_rest(self) -> None:
+        """Give the socket as much of what waits as it takes."""
+        rest = self._rest
+        while rest:
+            try:
+                sent = self._transport.socket.sendmsg(list(islice(rest, _MOST_PIECES)))
+            except OSError as error:
+                if error.errno not in _FULL:
+                    # The transport is to meet the same error, and to tell the protocol of it.
+                    self._transport.write(bytes(rest[0]))
+                return
+            while rest and sent >= len(rest[0]):
+                sent -= len(rest.popleft())
+            if sent:
+                rest[0] = rest[0][sent:]
 
     def drained(self) -> Deferred[None]:
         """Return a Deferred that fires (None) when more is welcome: at once where it is already. It fails with
@@ -211,8 +221,10 @@ class Outflow:
     def resumeProducing(self) -> None:
         self.taken_at = self._clock()
         if self._rest:
-            self._feed()
-            return
+            self._send_rest()
+            if self._rest:
+                self._transport.startWriting()
+                return
         self.paused = False
         waiting, self._waiting = self._waiting, []
         for one in waiting:
