@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 from html import escape
 from importlib.resources import files
+from pathlib import Path
 from typing import Final
 
 import attrs
@@ -156,6 +157,10 @@ class Figure:
     def alone(self) -> str:
         """The drawing with the sheet that it needs: a file, or a notebook's cell."""
         return self.svg.replace(">", f"><style>{STYLE}</style>", 1)
+
+    def save(self, path: str | Path) -> None:
+        """Keep the drawing as an SVG file."""
+        Path(path).write_text(self.alone, "utf-8")
 
     def _repr_html_(self) -> str:
         return self.alone
