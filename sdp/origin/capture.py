@@ -47,7 +47,7 @@ class Capture:
         self.log = StreamLog(self._window)
         self.recording = self._record_epoch()
         if self.recording is not None:
-            self.log.hold_from = 0
+            self.log.hold_from = self.recording.keep_from = 0
             self.recording.on_change = self._recording_changed
 
     # -- the inlet ---------------------------------------------------------------------------------------------
@@ -82,6 +82,10 @@ class Capture:
         self._waits_for_random_access = False
         self.log.finish()
         self.on_change()
+
+    def needed_from(self, offset: int) -> None:
+        if self.recording is not None:
+            self.recording.keep_from = offset
 
     def complete(self) -> Deferred[None] | None:
         return complete(self.recording) if self.recording is not None else None

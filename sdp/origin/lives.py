@@ -69,6 +69,9 @@ class Life(Shape):
     async def pieces(self, offset: int) -> list[Piece]:
         """What follows on ``offset``, at least one piece. Raises Lost."""
 
+    def needed_from(self, offset: int) -> None:
+        """What is below ``offset`` would outlive the Distributor's loss of power: it may be given up here."""
+
     def complete(self) -> Deferred[None] | None:
         """The Distributor has all that it will get of it."""
 
@@ -97,6 +100,9 @@ class Former:
     async def pieces(self, offset: int) -> list[Piece]:
         return await stored_pieces(self.recording, offset)
 
+    def needed_from(self, offset: int) -> None:
+        self.recording.keep_from = offset
+
     def complete(self) -> Deferred[None] | None:
         if self.over:
             return None
@@ -106,17 +112,24 @@ class Former:
 
 def former_lives(recordings: Sequence[Any], name: str) -> list[Former]:
     """The lives that a store still holds of the stream ``name``, oldest first: those that nobody completed, and before
-    them the last one that somebody did, for it may be the epoch that the Distributor has."""
-    lives: list[Former] = []
-    for recording in reversed([each for each in recordings if each.name == name and each.failure is None]):
-        lives.append(Former(recording))
-        if recording.ended or len(lives) == MOST_FORMER:
-            break
-    return [life for life in reversed(lives) if life.end > life.held_from]
+    them the last one that somebody did, for it may be the epoch that the Distributor has. What comes before is
+    completed as it is. Retention takes nothing of what may still be asked for, of other streams either."""
+    for recording in recordings:
+        if not recording.ended:
+            recording.keep_from = 0
+    mine = [each for each in recordings if each.name == name and each.failure is None]
+    ended = [number for number, each in enumerate(mine) if each.ended]
+    first = max(len(mine) - MOST_FORMER, ended[-1] if ended else 0, 0)
+    for recording in mine[:first]:
+        if not recording.ended:
+            complete(recording)
+    return [life for life in map(Former, mine[first:]) if life.end > life.held_from]
 
 
 def complete(recording: Any) -> Deferred[None]:
-    """Finish a recording; where the disk does not take that any more, the next life asks the Distributor once more."""
+    """Finish a recording, of which nothing is needed any more; where the disk does not take that, the next life asks
+    the Distributor once more."""
+    recording.keep_from = None
 
     def failed(failure: Failure) -> None:
         failure.trap(StorageError)

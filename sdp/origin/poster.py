@@ -25,7 +25,7 @@ from sdp.http1.ranges import format_content_range
 from sdp.net.attempts import Attempts, Tell
 from sdp.net.client import Answer, ClientProtocol
 from sdp.net.missing import Span, missing_of
-from sdp.net.refusals import complete_length
+from sdp.net.refusals import complete_length, offset_field
 from sdp.net.unsent import unsent
 from sdp.origin.backfill import Backfill
 from sdp.origin.capture import Capture
@@ -359,7 +359,13 @@ class Poster:
             self._backfill.answered(size)
         else:
             at.acknowledged = max(at.acknowledged, sent.end)
-        self._backfill.learn(missing_of(answer.headers))
+        missing = missing_of(answer.headers)
+        self._backfill.learn(missing)
+        durable = offset_field(answer.headers, b"durable-offset")
+        kept = at.acknowledged if durable is None else durable
+        at.life.needed_from(
+            min([kept, *(start for start, _ in missing), *(start for start, _ in self._backfill.holes)])
+        )
         self._attempts.backoff.succeeded()
         self.on_acknowledged()
         self.wake()

@@ -90,6 +90,18 @@ class OriginSettings:
     sync: float | None = setting(
         "1", "How long bytes may wait to be made durable; never leaves it to the system.", parse=durability
     )
+    retain_bytes: int | None = setting(
+        "none",
+        "How much of the stream is kept on the disk, its newest file aside, and never less than the Distributor might"
+        " still need: what it has not on a disk of its own.",
+        parse=optional(byte_size),
+    )
+    retain_seconds: float | None = setting(
+        "none", "The same by time: for how long it is kept.", parse=optional(seconds)
+    )
+    retain_free: int | None = setting(
+        "none", "The same by room: the oldest goes while the disk has less free than this.", parse=optional(byte_size)
+    )
     memory: int = setting("64MiB", "How much of the stream is kept in memory.", parse=byte_size)
     fragment: float | None = setting(
         "frame",

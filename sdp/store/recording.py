@@ -80,6 +80,8 @@ class Recording:
         self.epoch = description.epoch
         self.content_type = description.content_type
         self.on_change: Callable[[], None] | None = None
+        self.keep_from: int | None = None
+        """Retention leaves what is not wholly below this offset; None: it may take all."""
         self.writer = writer
         self._store = store
         self._pending = False

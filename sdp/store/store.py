@@ -447,7 +447,7 @@ def _rolling(size: int, limits: Limits) -> Rolling:
 
 def _pieces(recordings: Sequence[Recording]) -> list[Piece]:
     """A name's segments, the oldest first. One that is written to may not go; nor, as long as it is the name's newest,
-    what a failing disk has stopped. What has filled a hole is no younger than what follows it."""
+    what a failing disk has stopped; nor what is needed. What has filled a hole is no younger than what follows it."""
     pieces: list[Piece] = []
     for recording in recordings:
         writer = recording.writer
@@ -457,7 +457,8 @@ def _pieces(recordings: Sequence[Recording]) -> list[Piece]:
         complete_ones = accumulate((closed.at for closed in reversed(found[:-1])), min)
         ages = [*list(complete_ones)[::-1], found[-1].at]
         for closed, stop, at in zip(found, stops, ages, strict=True):
-            complete = not closed.filling and (over or closed is not found[-1])
+            needed = recording.keep_from is not None and stop > recording.keep_from
+            complete = not closed.filling and not needed and (over or closed is not found[-1])
             size = min(stop, closed.segment.end) - closed.segment.place.first
             pieces.append(Piece(recording, size, at, complete))
     return pieces

@@ -59,8 +59,14 @@ def makeService(options: SettingsOptions[OriginSettings], reactor: Any = None) -
         if settings.store is None:
             return None
         from sdp.store import FileStore
+        from sdp.store.retention import Limits
 
-        return FileStore(settings.store, reactor, sync_interval=settings.sync)
+        limits = Limits(
+            size=settings.retain_bytes,
+            age=None if settings.retain_seconds is None else round(settings.retain_seconds * 1e6),
+            free=settings.retain_free,
+        )
+        return FileStore(settings.store, reactor, sync_interval=settings.sync, limits=limits, clock=reactor)
 
     with one_line_on_error(COMMAND):
         spec = source_spec(settings)

@@ -22,6 +22,7 @@ class Kept:
         self.name, self.epoch, self.content_type = name, epoch, content_type
         self.start = self.end = self.written = self.durable = start
         self.ended = self.explicit = False
+        self.keep_from: int | None = None
         self.holes: tuple[Interval, ...] = ()
         self.missing: tuple[Interval, ...] = ()
         self.unsettled = None

@@ -52,6 +52,8 @@ class Peer:
         """Connections are kept."""
         self.kept = False
         """What is posted is kept on a disk: holes can be filled."""
+        self.durable: int | None = None
+        """How much of it a power loss would leave; None: all."""
         self.takes_holes = True
         self.fills_refused: tuple[int, str] | None = None
         """What fills a hole is refused like this."""
@@ -150,7 +152,8 @@ class _Connection(Protocol):
         if stream is not None:
             fields.append((b"ETag", stream.tag))
             if self.peer.kept:
-                fields.append((b"Durable-Offset", b"%d" % len(stream.data)))
+                durable = len(stream.data) if self.peer.durable is None else self.peer.durable
+                fields.append((b"Durable-Offset", b"%d" % durable))
             if stream.holes:
                 named = b", ".join(b"%d-%d" % (start, end - 1) for start, end in stream.holes)
                 fields.append((b"Upload-Missing", named))

@@ -329,6 +329,22 @@ class TestFormerLives:
             disk.create("a", f"{number}", "x/y").append(b"data" if number % 2 else b"", [])
         found = [life.recording.epoch for life in former_lives(disk.kept, "a")]
         assert found == [f"{number}" for number in range(MOST_FORMER + 1, 2 * MOST_FORMER, 2)]
+        assert [kept.ended for kept in disk.kept] == [True] * MOST_FORMER + [False] * MOST_FORMER
+
+    def test_retention_takes_nothing_that_may_still_be_asked_for(self):
+        disk = Disk()
+        for number in range(3):
+            disk.create("a", f"{number}", "x/y").append(b"data", [])
+        disk.create("b", "3", "x/y").append(b"data", [])
+        disk.kept[1].ended = True
+        [over, open_] = former_lives(disk.kept, "a")
+        needed = [[kept.keep_from for kept in disk.kept]]
+        open_.needed_from(2)
+        needed.append([kept.keep_from for kept in disk.kept])
+        open_.complete()
+        needed.append([kept.keep_from for kept in disk.kept])
+        assert needed == [[None, None, 0, 0], [None, None, 2, 0], [None, None, None, 0]]
+        assert over.complete() is None
 
 
 @settings(max_examples=40, deadline=None)

@@ -28,6 +28,7 @@ class Disk:
     start = 0
     failure = None
     backlogged = False
+    keep_from: int | None = None
 
     def __init__(self, instant: bool = True) -> None:
         self.data = b""
@@ -275,6 +276,30 @@ def test_all_that_has_left_the_memory_comes_from_the_disk():
     # One record a POST, from the disk too: a consumer joins at the same places.
     assert [fields.get(b"capture-time") for _, fields, _ in rig.peer.posts] == [b"%d" % (1000 + i) for i in range(60)]
     assert rig.peer.past == []
+
+
+def test_only_what_would_outlive_a_power_loss_at_the_distributor_may_be_given_up():
+    rig = Rig(disk=True)
+    rig.peer.kept = True
+    rig.peer.durable = 0
+    rig.start()
+    rig.take(5)
+    assert rig.disks[0].keep_from == 0
+    rig.peer.durable = 214
+    rig.take(1)
+    assert rig.disks[0].keep_from == 214
+    assert rig.peer.stream is not None
+    rig.peer.fills_refused = (507, "The disk is full.")
+    rig.peer.stream.holes = [(114, 214)]
+    rig.take(2)
+    assert rig.disks[0].keep_from == 114
+    rig.peer.stream.holes = []
+    rig.peer.kept = False
+    rig.take(2)
+    assert rig.disks[0].keep_from == rig.capture.log.end
+    rig.capture.finish()
+    rig.settle()
+    assert rig.disks[0].keep_from is None
 
 
 def test_an_outage_longer_than_the_memory_begins_a_new_epoch_at_a_random_access_point():

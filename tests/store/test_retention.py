@@ -330,3 +330,17 @@ def test_trimming_that_is_cut_short_leaves_a_whole_recording(tmp_path: Path, for
         if not failed:
             break
     assert at > 10
+
+
+def test_what_is_still_needed_stays_whatever_the_limits_say(tmp_path: Path) -> None:
+    clock, now = Clock(), [SECOND]
+    with opened(tmp_path, **settings(clock, now, size=40)) as (store, reactor):
+        recording = store.create("a", "e", "video/mp4")
+        recording.keep_from = 30
+        whole = groups(recording, reactor, 7)
+        look(clock, reactor, store)
+        assert 0 < recording.start <= 30
+        assert content(reactor, recording) == whole[recording.start :]
+        recording.keep_from = None
+        look(clock, reactor, store)
+        assert recording.start > 30
