@@ -123,3 +123,38 @@ def test_after_an_outage_the_newest_comes_first_and_then_what_was_missed(start, 
     assert whole.status == 200
     assert whole.body.startswith(recorded)
     assert posting.faults() == []
+
+
+def test_a_copy_is_whole_over_all_of_it(start, name, run, tmp_path):
+    """A relay dies, the Distributor dies, a hole is left and filled, the recorder dies: the copy is the Origin's."""
+    here, there, copy = tmp_path / "origin", tmp_path / "distributor", tmp_path / "copy"
+    server: Any = start(store=there)
+    port = server.port
+    relay = start("--upstream", f"http://127.0.0.1:{port}")
+    sources = (f"http://127.0.0.1:{each}/{name}" for each in (relay.port, port))
+    consumer = ("sdp-consumer", *(word for source in sources for word in ("--from", source)), "--output", copy)
+    posting = run(*origin(port, name, here, "--gop", "0.3", "--catch-up", "0.1"))
+    copying = run(*consumer)
+
+    def copied(by: int = SOME) -> None:
+        before = copy.stat().st_size if copy.exists() else 0
+        eventually(lambda: copy.exists() and copy.stat().st_size > before + by, "more of the copy")
+
+    copied()
+    relay.kill()
+    copied()
+    server.kill()
+    copying.kill()
+    grows(here, 4 * SOME)
+    server = start(store=there, port=port)
+    posting.wait_for("The newest goes first")
+    copying = run(*consumer)
+    copied(4 * SOME)
+    eventually(lambda: server.call("HEAD", f"/{name}").get("Upload-Missing") is None, "all of what was missed")
+    posting.terminate()
+    posting.wait()
+    [recorded] = epochs(here)
+    server.finish(name, len(recorded))
+    assert copying.wait() == 0, copying.lines
+    assert sha256(copy.read_bytes()).digest() == sha256(recorded).digest() == sha256(server.log_of(name)).digest()
+    assert posting.faults() == copying.faults() == []
