@@ -19,7 +19,8 @@ class Point(StrEnum):
     """The points, in the order in which a picture passes them. The first three lie before there is an offset."""
 
     CAPTURED = "captured"
-    """Drawing began, or the device gave the picture. Never noted by itself: it is the others' ``capture_time``."""
+    """Drawing began, or the device gave the picture. Not noted by itself where an encoder's point follows: it is the
+    others' ``capture_time``."""
     ENCODED = "encoded"
     """The encoder has given out the picture of this capture time."""
     WRITTEN = "written"

@@ -105,7 +105,7 @@ class Captured:
 
 def captured_pictures(traces: Iterable[Trace]) -> list[Captured]:
     """All pictures that the Origin's traces tell of, one trace for each time that it was started."""
-    encoded: dict[int, int] = {}
+    encoded: dict[int, int | None] = {}
     records: dict[int, tuple[int | None, int | None]] = {}
     for number, trace in enumerate(traces):
         written = {each.capture_time: each.time for each in trace if each.point == Point.WRITTEN and each.capture_time}
@@ -115,6 +115,8 @@ def captured_pictures(traces: Iterable[Trace]) -> list[Captured]:
                 continue
             if each.point == Point.ENCODED:
                 encoded.setdefault(each.capture_time, each.time)
+            elif each.point == Point.CAPTURED:  # by itself: where nobody tells when it is encoded
+                encoded.setdefault(each.capture_time, None)
             elif each.point == Point.LOGGED and each.offset is not None:
                 known = number == 0 and each.offset > highest
                 highest = max(highest, each.offset)
@@ -132,11 +134,12 @@ def captured_pictures(traces: Iterable[Trace]) -> list[Captured]:
 
 @attrs.frozen(kw_only=True)
 class Seen:
-    """What a probe saw: ``prft`` is the capture time that the container says, ``end`` the picture's last byte."""
+    """What a probe saw: ``prft`` is the capture time that the container says, ``end`` the picture's last byte;
+    ``fetched`` is None where it cannot tell."""
 
     consumer: int
     captured: int
-    fetched: int
+    fetched: int | None
     decoded: int
     prft: int | None
     epoch: str
@@ -162,7 +165,7 @@ def read_probe(lines: Iterable[str]) -> tuple[list[Seen], dict[int, int], list[s
                 Seen(
                     consumer=int(consumer),
                     captured=int(captured),
-                    fetched=int(fetched),
+                    fetched=int(fetched) if fetched else None,
                     decoded=int(decoded),
                     prft=int(prft) if prft else None,
                     epoch=epoch,

@@ -7,9 +7,11 @@ are stands here to be read. They listen on the loopback address, for the time of
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 from sdp.errors import LocalError
+from sdp.lab.peers.calling import CallOrders
 from sdp.lab.peers.sending import MOUNT, SECRET, SendingOrders
 from sdp.lab.peers.watching import WatchingOrders
 from sdp.lab.processes import Child, find_program, free_port, module
@@ -67,6 +69,8 @@ def missing_peer(way: Way) -> str | None:
         if find_program("icecast2") is None and find_program("icecast") is None:
             return "Icecast is not installed; on Debian: apt-get install icecast2."
         return None
+    if way.system == "webrtc":
+        return None if find_spec("aiortc") is not None else "aiortc is not installed: pip install aiortc."
     if find_program("nginx") is None or _module() is None:
         return "nginx with its RTMP module is not installed; on Debian: apt-get install nginx-light libnginx-mod-rtmp."
     if find_program("ffmpeg") is None:
@@ -91,6 +95,9 @@ class PeerTopology:
         """Start the program, and what sends to it. Raises LocalError."""
         if self.way.system == "icecast":
             self._icecast()
+        elif self.way.system == "webrtc":
+            self._call_port = free_port()
+            self._spawn("origin", module("sdp.lab.peers.calling"), self._call("camera", "origin-0.csv").text())
         else:
             self._nginx()
 
@@ -153,9 +160,16 @@ class PeerTopology:
 
     def probe(self, number: int) -> Child:
         """A probe that watches it."""
+        if self.way.system == "webrtc":
+            orders_of_call = self._call("viewer", f"probe-{number}.csv", number)
+            return Child(f"probe{number}", module("sdp.lab.peers.calling"), self.directory, orders_of_call.text())
         by = "transport" if self.way.system == "icecast" else "libav"
         orders = WatchingOrders(by=by, url=self.url, out=f"probe-{number}.csv", consumer=number)
         return Child(f"probe{number}", module("sdp.lab.peers.watching"), self.directory, orders.text())
+
+    def _call(self, side: str, out: str, consumer: int = 0) -> CallOrders:
+        way = self.way
+        return CallOrders(side=side, port=self._call_port, out=out, size=way.size, rate=way.rate, consumer=consumer)
 
     def stop(self) -> None:
         """End all of it."""
