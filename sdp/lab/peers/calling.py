@@ -2,9 +2,9 @@
 
 ``python -m sdp.lab.peers.calling``: the orders, JSON on standard input, say which side. The viewer connects to the
 sender's port, writes its offer as a line of JSON, and reads the answer; what follows goes by ICE, DTLS and RTP from one
-of this machine's addresses to itself. aiortc encodes by itself, with libx264 set for low delay, and so not with the very
-settings of the other systems; it decodes by itself as well. What is written down is what :mod:`sdp.lab.probe` writes,
-without the time of the last byte, which it does not tell.
+of this machine's addresses to itself. aiortc encodes by itself, with libx264 set for low delay, and so not with the
+very settings of the other systems; it decodes by itself as well. What is written down is what :mod:`sdp.lab.probe`
+writes, without the time of the last byte, which it does not tell.
 """
 
 from __future__ import annotations
