@@ -27,7 +27,7 @@ from sdp.media.decoding import Picture, Sound
 from sdp.net.fetch import Piece
 from sdp.observe import Point, Trace
 
-__all__ = ["Clock", "Pace", "Player", "Screen"]
+__all__ = ["Clock", "Pace", "Player", "Screen", "Shown"]
 
 Pace = Playout | ShiftedPlayout
 
@@ -42,10 +42,18 @@ MARGIN: Final = 500
 """Microseconds between a picture's being decoded and its being due: what the way to the reactor's thread may take."""
 
 
-class Screen(Shape):
-    """Where pictures are shown. Called in the reactor's thread; returns when the picture is out of our hands."""
+Shown = Callable[[Picture, int, int], None]
+"""Called in any thread once a picture is presented, with the time by the monotonic clock and since the Unix epoch."""
 
-    def show(self, picture: Picture) -> None: ...
+
+class Screen(Shape):
+    """Where pictures are shown. Called in the reactor's thread."""
+
+    @property
+    def unseen(self) -> int:
+        """How many pictures newer ones have overtaken before they could be seen."""
+
+    def show(self, picture: Picture, shown: Shown) -> None: ...
 
 
 class Clock:
@@ -65,7 +73,7 @@ class Player:
         self,
         playout: Pace,
         reactor: Any,
-        screens: list[Screen],
+        screen: Screen | None,
         listening: Listening | None,
         fail: Callable[[SDPError], None],
         *,
@@ -81,7 +89,7 @@ class Player:
         self.decision: Decision | None = None
         self.tracks: tuple[MediaDescription, ...] = ()
         self.clock = clock or Clock()
-        self.screens = screens
+        self.screen = screen
         self.paused = False
         self._reactor = reactor
         self._fail = fail
@@ -280,9 +288,16 @@ class Player:
             self.listening.leave_out(position)
 
     def _show(self, picture: Picture) -> None:
-        for screen in self.screens:
-            screen.show(picture)
-        wall = self.clock.wall()
-        self.report.presented(picture, self.clock.monotonic(), wall)
+        if self.screen is not None:
+            self.screen.show(picture, self._shown_elsewhere)
+        else:
+            self._shown(picture, self.clock.monotonic(), self.clock.wall())
+
+    def _shown_elsewhere(self, picture: Picture, at: int, wall: int) -> None:
+        """The screen's thread has presented it."""
+        self._reactor.callFromThread(self._shown, picture, at, wall)
+
+    def _shown(self, picture: Picture, at: int, wall: int) -> None:
+        self.report.presented(picture, at, wall)
         if self._trace is not None:
             self._trace[0](Point.PRESENTED, self._trace[1], picture.offset, at=wall)

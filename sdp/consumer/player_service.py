@@ -94,7 +94,7 @@ class PlayerService(Service):
         self.player = Player(
             Playout(rules_of(settings)),
             self._reactor,
-            showing.screens,
+            showing.screen,
             showing.listening,
             self._failed,
             kinds=frozenset(kinds),

@@ -98,6 +98,7 @@ class Report:
         player = self._player
         decision, account, estimate = player.decision, player.presentation.account, player.offset.best
         at = player.clock.monotonic()
+        unseen = 0 if player.screen is None else player.screen.unseen
         playing = decision is not None and decision.position is not None
         return {
             "time": player.clock.wall() // 1000 / 1000,
@@ -113,9 +114,9 @@ class Report:
             "rate": decision.rate if decision is not None else 1.0,
             "buffer_ms": rounded(self.buffered),
             "bit_rate": round(self.bytes.told(at) * 8),
-            "shown": account.shown,
+            "shown": account.shown - unseen,
             "late": account.late,
-            "dropped": account.dropped,
+            "dropped": account.dropped + unseen,
             "passed": account.passed,
             "missing": self.missing,
             "stamped": self.stamped,

@@ -33,7 +33,7 @@ class Showing:
     """Nothing is shown, and nothing is heard; what the others begin with."""
 
     def __init__(self) -> None:
-        self.screens: list[Screen] = []
+        self.screen: Screen | None = None
         self.listening: Listening | None = None
 
     def begin(self, player: Player) -> None:
@@ -51,6 +51,6 @@ def showing_for(settings: PlayerSettings, controls: Controls, reactor: Any) -> S
         from sdp.consumer.terminal import TerminalShowing
 
         return TerminalShowing()
-    from sdp.consumer.window import WindowShowing
+    from sdp.consumer.screen import WindowShowing
 
     return WindowShowing(settings, controls, reactor)

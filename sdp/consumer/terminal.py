@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import shutil
 import sys
-from typing import Any, Final, TextIO
+import time
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
+from sdp.consumer.decoding import monotonic
 from sdp.consumer.showing import Showing
 from sdp.media.decoding import Picture
+
+if TYPE_CHECKING:
+    from sdp.consumer.player import Shown
 
 __all__ = ["TerminalScreen", "TerminalShowing", "half_blocks"]
 
@@ -45,13 +50,16 @@ class TerminalScreen:
     """Shows pictures on a terminal, as large as it is."""
 
     def __init__(self, output: TextIO) -> None:
+        self.unseen = 0
+        """Pictures that were too near to the one before."""
         self._output = output
         self._last = -LEAST_INTERVAL
         self._size: Any = None
 
-    def show(self, picture: Picture) -> None:
+    def show(self, picture: Picture, shown: Shown) -> None:
         """Draw it, unless the one before is too recent."""
         if 0 <= picture.time - self._last < LEAST_INTERVAL:
+            self.unseen += 1
             return
         self._last = picture.time
         columns, lines = shutil.get_terminal_size()
@@ -64,6 +72,7 @@ class TerminalScreen:
         plane = small.planes[0]
         self._output.write(half_blocks(memoryview(plane), width, height, plane.line_size))
         self._output.flush()
+        shown(picture, monotonic(), time.time_ns() // 1000)
 
     def close(self) -> None:
         """Give the terminal back as it was."""
@@ -77,7 +86,7 @@ class TerminalShowing(Showing):
     def __init__(self) -> None:
         super().__init__()
         self._screen = TerminalScreen(sys.stdout)
-        self.screens.append(self._screen)
+        self.screen = self._screen
 
     def close(self) -> None:
         self._screen.close()

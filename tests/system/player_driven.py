@@ -18,9 +18,11 @@ from typing import Any
 from twisted.internet import stdio
 from twisted.protocols.basic import LineReceiver
 
+from sdp.consumer.player import Shown
 from sdp.consumer.player_service import PlayerService
 from sdp.consumer.player_settings import PlayerSettings
-from sdp.consumer.window import WindowShowing, import_sdl
+from sdp.consumer.screen import WindowShowing
+from sdp.consumer.sdl import import_sdl
 from sdp.media.decoding import SOUND_RATE, Picture
 from sdp.media.pattern import Picture as Pattern
 from sdp.settings import load
@@ -36,9 +38,11 @@ def say(**what: Any) -> None:
 
 
 class Beside:
-    """A screen beside the window: it sees each picture as it is shown, and hears what the loudspeaker has taken."""
+    """Somebody before the window: sees each picture once it is shown, and hears what the loudspeaker has taken."""
 
-    def __init__(self, loudspeaker: Any) -> None:
+    def __init__(self, screen: Any, loudspeaker: Any, reactor: Any) -> None:
+        self._screen = screen
+        self._reactor = reactor
         self._loudspeaker = loudspeaker
         self._written = 0
         self._quiet_until = 0
@@ -65,7 +69,18 @@ class Beside:
         self._beeps.clear()
         self._flashes.clear()
 
-    def show(self, picture: Picture) -> None:
+    @property
+    def unseen(self) -> int:
+        return int(self._screen.unseen)
+
+    def show(self, picture: Picture, shown: Shown) -> None:
+        def shown_and_seen(picture: Picture, at: int, wall: int) -> None:
+            self._reactor.callFromThread(self.see, picture)
+            shown(picture, at, wall)
+
+        self._screen.show(picture, shown_and_seen)
+
+    def see(self, picture: Picture) -> None:
         frame = picture.frame
         pattern = Pattern(frame.width, frame.height)
         scale = pattern._number_scale
@@ -121,9 +136,11 @@ def main(url: str) -> None:
 
     def begin() -> None:
         service.startService()
-        showing = service.showing
+        showing, player = service.showing, service.player
         assert isinstance(showing, WindowShowing)
-        showing.screens.append(Beside(showing.loudspeaker))
+        assert player is not None
+        assert player.screen is not None
+        player.screen = Beside(player.screen, showing.loudspeaker, reactor)
         stdio.StandardIO(Keys(import_sdl()))
 
     reactor.callWhenRunning(begin)
