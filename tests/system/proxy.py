@@ -271,7 +271,9 @@ class Line:
         self._refill(now)
         later: list[float] = []
         for connection in list(self._connections):
-            for flow in list(connection.flows.values()):
+            if connection not in self._connections:
+                continue  # cut, with all others, by what one of them has passed on
+            for flow in connection.flows.values():
                 due = self._pass_on(connection, flow, now)
                 if due is not None:
                     later.append(max(0.0, due - now))

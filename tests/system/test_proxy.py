@@ -91,6 +91,21 @@ def test_a_cut_after_so_many_bytes_lets_by_just_these(stack: ExitStack, way: Way
     assert exactly(beyond, 3) == b"new"
 
 
+def test_a_cut_takes_all_connections_that_have_something_to_pass_on(stack: ExitStack) -> None:
+    ends = Ends(stack)
+    pairs = [ends.connect() for _ in range(3)]
+    ends.line.stall(Way.UP)
+    for near, _ in pairs:
+        near.sendall(DATA[:1000])
+    eventually(lambda: ends.line.held(Way.UP) == 3000)
+    ends.line.cut_after(Way.UP, 500)
+    ends.line.resume()
+    for near, far in pairs:
+        assert broken(near) is broken(far) is ConnectionResetError
+    assert ends.line.carried[Way.UP] == 500
+    assert ends.line.connections == 0
+
+
 def test_a_reset_is_one_on_both_sides(stack: ExitStack) -> None:
     ends = Ends(stack)
     near, far = ends.connect()
