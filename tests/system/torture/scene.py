@@ -29,6 +29,9 @@ SOON = ("--retry-first", "50ms", "--retry-most", "500ms")
 CUT_SHORT = "whoever sent the rest could not keep it"
 """What a recorder says that has more of an epoch than there is anywhere else."""
 
+MISSING = "Nobody who was asked has the bytes"
+"""What a recorder says of an ended epoch that has a hole: in order only where the disk failed."""
+
 NOT_KEPT = "is kept no more"
 """What a recorder says where bytes are gone before it had them: in order only where the disk failed."""
 
@@ -269,6 +272,9 @@ class RecorderNode(Node):
             self.complete.add(self.outputs[-1])
         elif any(CUT_SHORT in line for line in self.last_words):
             self.cut_short.add(self.outputs[-1])
+        elif any(MISSING in line for line in self.last_words):
+            self.cut_short.add(self.outputs[-1])
+            self.scene.excuses.append((self.name, self.stream, self.epoch or ""))
         elif any(NOT_KEPT in line for line in self.last_words):
             # What is there of it is worth another copy, which begins where it can.
             self.scene.excuses.append((self.name, self.stream, self.epoch or ""))

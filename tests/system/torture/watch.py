@@ -138,9 +138,9 @@ class Watcher:
         described = peer.call("GET", f"/-/streams/{name}")
         if described.status == 200:
             stream = json.loads(described.body)
-            if stream["durable_offset"] is not None and "holes" in stream:
+            if stream["durable_offset"] is not None:
                 holes: Ranges = ()
-                for start, end in stream.get("holes", ()):
+                for start, end in stream["holes"]:
                     holes = add(holes, start, end)
                 self._announcements.note(name, stream["epoch"], stream["durable_offset"], holes)
         self.asked += 1
