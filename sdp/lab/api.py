@@ -49,6 +49,7 @@ FIGURES: Final[Mapping[str, Callable[[Summary], Figure | None]]] = {
     "waterfalls": plots.waterfalls,
     "effects": plots.effects,
     "profile": courses.profile,
+    "start-ups": courses.start_ups,
     "time-lines": courses.time_lines,
 }
 """What :meth:`Results.plot` can draw, by name."""

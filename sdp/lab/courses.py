@@ -12,7 +12,7 @@ from sdp.lab.summary import Condition, Summary
 from sdp.lab.svg import COLOURS, WIDTH, Figure, Scale, linear, logarithmic
 from sdp.lab.words import duration
 
-__all__ = ["number_of", "profile", "time_lines"]
+__all__ = ["number_of", "profile", "start_ups", "time_lines"]
 
 _UNITS: Final = {"": 1.0, "us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
 _SIZES: Final = {"B": 1.0, "KiB": 1024.0, "MiB": 1048576.0, "k": 1e3, "M": 1e6, "kbit": 1e3, "Mbit": 1e6}
@@ -98,6 +98,32 @@ def _spread(places: Sequence[float], first: float, last: float) -> dict[float, f
                 return dict(zip(places, drawn, strict=True))
     width = (last - first) / max(len(places) - 1, 1)
     return {place: first + width * at for at, place in enumerate(places)}
+
+
+def start_ups(summary: Summary) -> Figure | None:
+    """How long each newcomer waited for its first frame: one row a condition, a dot for each, the median marked."""
+    conditions = [each for each in summary.conditions if each.start_ups]
+    if not conditions:
+        return None
+    row, top, left, right = 40, 34, LABEL_WIDTH, WIDTH - 110
+    bottom = top + row * len(conditions)
+    figure = Figure(bottom + 48, "How long newcomers wait for their first frame")
+    figure.text(left, 16, "each dot: one who joined · bar: the median", "quiet small")
+    figure.text(WIDTH - 4, 16, "median", "quiet small", anchor="end")
+    finite = [time for each in conditions for time in each.start_ups if math.isfinite(time)]
+    scale = latency_scale([0.0, *finite], left, right)
+    figure.across(scale, top, bottom, ticks_of(scale), "from the request to the first frame")
+    for place, condition in enumerate(conditions):
+        y = top + row * (place + 0.5)
+        median = condition.start_ups[(len(condition.start_ups) - 1) // 2]
+        figure.text(left - 12, y + 4, short(condition.label), anchor="end")
+        for time in condition.start_ups:
+            if math.isfinite(time):
+                figure.dot(scale(time), y, 5, "c0 half", f"{condition.label}: {duration(time)}")
+        if math.isfinite(median):
+            figure.line(scale(median), y - 12, scale(median), y + 12, "s1 whisker", f"median {duration(median)}")
+        figure.text(WIDTH - 4, y + 4, duration(median), "strong", anchor="end")
+    return figure
 
 
 MOST_LINES: Final = 12

@@ -208,6 +208,8 @@ def waterfalls(summary: Summary) -> Figure | None:
             figure.box(x, y, end - x - 1, 22, fill=colour_of(part.end), title=_told(part, condition))
             at += part.median
         for part in condition.waterfall.beside:
+            if part.median > scale.high:
+                continue  # so much later that it would have to be drawn elsewhere
             title = f"{condition.label}: {part.end} {duration(part.median)} after capture; nobody waits for it"
             figure.dot(scale(part.median), y + 11, 4, "c3", title)
         figure.text(scale(at) + 8, y + 15, duration(condition.waterfall.total), "strong")

@@ -71,6 +71,11 @@ _FIGURES: Final[tuple[tuple[str, str, Callable[[Summary], Figure | None]], ...]]
         plots.effects,
     ),
     (
+        "Coming in",
+        "From a newcomer's request to its first frame.",
+        courses.start_ups,
+    ),
+    (
         "Over time",
         "The first repeat of each condition.",
         courses.time_lines,

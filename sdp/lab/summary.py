@@ -7,6 +7,7 @@ for. Times are microseconds unless a name says otherwise.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -36,7 +37,7 @@ from sdp.lab.measures import (
 from sdp.lab.rows import RunDirectory
 from sdp.lab.statistics import PROBABILITIES, Interval, Pool, draws, drift, mean_interval, pool, quantiles, share
 
-__all__ = ["Condition", "Fault", "Line", "ProcessUse", "Summary", "label_of", "summarize", "summary_of"]
+__all__ = ["Condition", "Fault", "Line", "ProcessUse", "Summary", "label_of", "labels_of", "summarize", "summary_of"]
 
 EFFECT_ROUNDS: Final = 300
 """Bootstrap rounds of each cell that effects are made of."""
@@ -132,6 +133,23 @@ def label_of(levels: Mapping[str, str], steps: Mapping[str, Sequence[str]]) -> s
     return " · ".join(_word(name, levels[name], steps[name]) for name in steps if name in levels) or "all"
 
 
+def labels_of(conditions: Sequence[Mapping[str, str]], steps: Mapping[str, Sequence[str]]) -> list[str]:
+    """One line for each condition. Where not all combinations are there, what is not the case is not told, as long as
+    each line remains another one."""
+    whole = [label_of(levels, steps) for levels in conditions]
+    if len(conditions) >= math.prod(len(levels) for levels in steps.values()):
+        return whole
+    told = [{name: level for name, level in levels.items() if not _is_idle(name, levels)} for levels in conditions]
+    first = next(iter(steps))
+    brief = [label_of(each or {first: levels[first]}, steps) for each, levels in zip(told, conditions, strict=True)]
+    return brief if len(set(brief)) == len(brief) else whole
+
+
+def _is_idle(name: str, levels: Mapping[str, str]) -> bool:
+    polls = levels.get("delivery", "poll") == "poll"
+    return levels[name] in ("none", "0", "no") or (name == "poll-every" and not polls)
+
+
 def _word(name: str, level: str, levels: Sequence[str]) -> str:
     telling = all(any(letter.isalpha() for letter in each) and not each[0].isdigit() for each in levels)
     return level if telling and level not in ("yes", "no", "true", "false", "on", "off", "none") else f"{name} {level}"
@@ -154,13 +172,13 @@ def summary_of(rows: pl.DataFrame, processes: pl.DataFrame, events: pl.DataFrame
     steps = {name: levels for name, levels in every.items() if len(levels) > 1}
     end = end_point(probes)
     conditions = []
-    for levels in found:
+    for levels, label in zip(found, labels_of(found, steps), strict=True):
         chosen = _chosen(probes, levels)
         cells = _chosen(rows, levels)["cell"].unique()
         conditions.append(
             _condition(
                 levels,
-                label_of(levels, steps),
+                label,
                 end,
                 chosen,
                 _chosen(light, levels),

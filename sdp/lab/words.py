@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from sdp.lab.effects import Effect
-from sdp.lab.statistics import PROBABILITIES, Interval
+from sdp.lab.statistics import PROBABILITIES, Interval, widened
 from sdp.lab.summary import Condition, Summary
 
 __all__ = ["NEVER", "NOTHING", "answer", "duration", "interval", "percent", "question", "signed", "step", "way"]
@@ -97,9 +97,7 @@ def question(summary: Summary) -> str:
         return asked
     if not summary.steps:
         return "What is the latency?"
-    names = list(summary.steps)
-    listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-    return f"What {'does' if len(names) == 1 else 'do'} {listed} cost?"
+    return f"What {'does' if len(summary.steps) == 1 else 'do'} {_listed(list(summary.steps))} cost?"
 
 
 def _find(run: Any, key: str) -> str | None:
@@ -120,7 +118,11 @@ def answer(summary: Summary) -> str:
         parts = [_one_factor(conditions, summary)]
     else:
         parts = [_many_factors(summary, conditions)]
-    return " ".join(each for each in (*parts, _lost(conditions), _recovered(conditions), _drifted(conditions)) if each)
+    return " ".join(
+        each
+        for each in (_joined(conditions), _recovered(conditions), *parts, _lost(conditions), _drifted(conditions))
+        if each
+    )
 
 
 def _alone(condition: Condition, summary: Summary) -> str:
@@ -191,20 +193,55 @@ def _lost(conditions: Sequence[Condition]) -> str:
     return f"{lost:,} of {due:,} frames were never shown{where}."
 
 
-def _recovered(conditions: Sequence[Condition]) -> str:
-    times = sorted(each.seconds for condition in conditions for each in condition.recoveries)
-    if not times:
+def _joined(conditions: Sequence[Condition]) -> str:
+    """How long newcomers wait, in the middle."""
+    told = [(each.start_ups[(len(each.start_ups) - 1) // 2], each.label) for each in conditions if each.start_ups]
+    if not told:
         return ""
-    middle = times[(len(times) - 1) // 2]
-    if math.isinf(times[-1]):
-        never = sum(math.isinf(each) for each in times)
-        return f"After {never} of {len(times)} faults frames never came as before."
-    return f"After a fault frames come as before in {duration(middle * 1e6)}, at worst in {duration(times[-1] * 1e6)}."
+    (least, best), (most, worst) = min(told), max(told)
+    if best == worst:
+        return f"Half of the newcomers wait at most {duration(most)} for their first frame."
+    between = f"{duration(least)} ({best}) to {duration(most)} ({worst})"
+    return f"In the middle newcomers wait {between} for their first frame."
+
+
+MOST_TOLD: Final = 5
+"""Conditions whose recovery a sentence tells."""
+
+
+def _recovered(conditions: Sequence[Condition]) -> str:
+    """How long it takes after each fault, in the middle of the times that it happened."""
+    told = []
+    for condition in conditions:
+        times = sorted(each.seconds for each in condition.recoveries)
+        if times:
+            told.append((times[(len(times) - 1) // 2], condition.label if len(conditions) > 1 else "the fault"))
+    told.sort()
+    over = [f"{duration(seconds * 1e6)} after {label}" for seconds, label in told if math.isfinite(seconds)][:MOST_TOLD]
+    never = [label for seconds, label in told if math.isinf(seconds)][:MOST_TOLD]
+    sentences = [f"Frames come as before {_listed(over)}."] if over else []
+    if never:
+        sentences.append(
+            f"They never do after {_listed(never)}." if over else f"Frames never come as before after {_listed(never)}."
+        )
+    return " ".join(sentences)
+
+
+def _listed(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def _drifted(conditions: Sequence[Condition]) -> str:
-    found = [each for each in conditions if each.drift.excludes_zero and abs(each.drift.value) >= 100]
+    """Which condition drifts most, of those in which nothing was broken: a fault is no drift."""
+    whole = [each for each in conditions if not each.recoveries]
+    found = [
+        each for each in whole if widened(each.drift, len(whole)).excludes_zero and abs(each.drift.value) >= LEAST_DRIFT
+    ]
     if not found:
         return ""
     worst = max(found, key=lambda each: abs(each.drift.value))
     return f"The latency drifts by {signed(worst.drift.value)} a second with {worst.label}."
+
+
+LEAST_DRIFT: Final = 100.0
+"""Microseconds a second that are worth a sentence: a third of a second an hour."""

@@ -17,7 +17,7 @@ from sdp.lab import words
 from sdp.lab.report import html_of, markdown_of, sections_of, write_report
 from sdp.lab.rows import RunDirectory
 from sdp.lab.statistics import Interval
-from sdp.lab.summary import label_of, summarize
+from sdp.lab.summary import label_of, labels_of, summarize
 from tests.lab.synthetic import FRAME_US, START, write_run
 
 CROSSED = [{"hops": hops, "delivery": delivery} for hops in ("0", "1", "2") for delivery in ("stream", "poll")]
@@ -71,6 +71,8 @@ def test_a_summary_says_what_is_true(run: RunDirectory) -> None:
 
 def test_the_answer_names_what_counts_and_what_was_lost(run: RunDirectory) -> None:
     told = words.answer(summarize(run))
+    assert "newcomers wait 41.0 ms" in told
+    assert "Frames come as before" in told
     assert re.search(r"What counts most is delivery \(\+\d\d\.\d ms for poll beside stream\), then hops", told)
     assert "108 of 2,160 frames were never shown" in told
 
@@ -116,6 +118,7 @@ def test_a_page_has_each_figure_and_shows_texts_as_texts(run: RunDirectory) -> N
         "The slowest frames",
         "Where the time goes",
         "What each level costs",
+        "Coming in",
         "Over time",
     ]
     page = html_of(summary)
@@ -218,6 +221,22 @@ LABELS = [
     ({"store": "yes"}, {"store": ["no", "yes"]}, "store yes"),
     ({}, {}, "all"),
 ]
+
+
+def test_where_not_all_combinations_are_there_what_is_not_the_case_is_not_told() -> None:
+    conditions = [
+        {"delivery": "stream", "poll-every": "200ms", "link-loss": "0"},
+        {"delivery": "poll", "poll-every": "200ms", "link-loss": "0"},
+        {"delivery": "poll", "poll-every": "1s", "link-loss": "0.02"},
+    ]
+    steps = {"delivery": ["stream", "poll"], "poll-every": ["200ms", "1s"], "link-loss": ["0", "0.02"]}
+    assert labels_of(conditions, steps) == [
+        "stream",
+        "poll · poll-every 200ms",
+        "poll · poll-every 1s · link-loss 0.02",
+    ]
+    alike = [{"link-loss": "0", "store": "no"}, {"link-loss": "none", "store": "no"}]
+    assert len(set(labels_of(alike, {"link-loss": ["0", "none", "1"], "store": ["no", "yes"]}))) == 2
 
 
 @pytest.mark.parametrize(("levels", "steps", "label"), LABELS)
