@@ -191,7 +191,8 @@ class ProcessCell:
         record = 0.0 if way.record == "frame" else seconds(way.fragment)
         if way.system == "nginx-hls":  # a segment is listed when the next one begins, and there is a player behind it
             record = 4 * max(record, way.gop)
-        return LEAST_GRACE + way.target + 2 * way.poll_every * (way.delivery == "poll") + record + 4 * way.link_delay
+        lines = 4 * (way.link_delay + way.hop_delay * (1 + way.hops))
+        return LEAST_GRACE + way.target + 2 * way.poll_every * (way.delivery == "poll") + record + lines
 
     def _disturb(self, topology: Topology) -> None:
         fault, lasting = self._way.fault, self._way.fault_for

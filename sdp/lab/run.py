@@ -63,7 +63,7 @@ def obstacles(cells: Iterable[Cell], engine: str) -> list[str]:
 
 def _not_by_processes(way: Way) -> str | None:
     if way.is_virtual:
-        return "hop-delay, egress and a fan of more than 1 are virtual time's: use --engine virtual."
+        return "egress and a fan of more than 1 are virtual time's: use --engine virtual."
     return missing(way)
 
 

@@ -95,9 +95,9 @@ class Topology:
         last = first
         self._distributor(first, is_last=not way.hops)
         for number in range(1, way.hops + 1):
-            last = self._relay(number, last)
+            last = self._relay(number, self._apart(f"hop{number}-line", last))
         self.front = self._in_front(last) if way.path == "nginx" else self._tls_port if way.path == "tls" else last
-        self._origin(first)
+        self._origin(self._apart("origin-line", first))
         eventually(self._answers, "The servers did not answer", START_PATIENCE, self.children)
         self.watched = self._through_the_line(self.front) if way.link_is_real else self.front
 
@@ -155,14 +155,24 @@ class Topology:
         self._spawn("nginx", [program, "-p", str(self.directory), "-c", str(self.directory / "nginx.conf")])
         return port
 
+    def _apart(self, role: str, target: int) -> int:
+        """The port by which a server is reached from as far away as the hops are."""
+        if not self.way.hop_delay:
+            return target
+        _, port = self._new_line(role, target, {"delay": self.way.hop_delay})
+        return port
+
     def _through_the_line(self, target: int) -> int:
         way = self.way
         link: dict[str, Any] = {"rate": way.link_rate, "trace": way.link, "delay": way.link_delay, "seed": self._seed}
         link |= {"jitter": way.link_jitter, "loss": way.link_loss}
-        self._line = self._spawn("line", module("sdp.lab.proxy"), json.dumps({"target": target, "link": link}))
-        line = self._line
+        self._line, port = self._new_line("line", target, link)
+        return port
+
+    def _new_line(self, role: str, target: int, link: dict[str, Any]) -> tuple[Child, int]:
+        line = self._spawn(role, module("sdp.lab.proxy"), json.dumps({"target": target, "link": link}))
         eventually(lambda: line.said().strip().isdigit(), "The line did not begin", START_PATIENCE, [line])
-        return int(line.said())
+        return line, int(line.said())
 
     def probe(self, number: int) -> Child:
         """A probe that watches through the line."""

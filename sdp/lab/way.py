@@ -88,7 +88,7 @@ class Way:
     )
     hop_delay: float = setting(
         "0",
-        "The delay, one way, from the Origin to the Distributor and from each server to the next; virtual time only.",
+        "The delay, one way, from the Origin to the Distributor and from each server to the next.",
         parse=seconds,
     )
     egress: int | None = setting(
@@ -147,7 +147,7 @@ class Way:
     @property
     def is_virtual(self) -> bool:
         """Whether it asks for what only virtual time has."""
-        return self.fan > 1 or self.hop_delay > 0 or self.egress is not None
+        return self.fan > 1 or self.egress is not None
 
     @property
     def link_is_real(self) -> bool:

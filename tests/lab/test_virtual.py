@@ -351,7 +351,7 @@ def test_what_virtual_time_has_not_is_told_before_it_begins(levels: dict[str, st
     assert "1 of the cells" in told
 
 
-@pytest.mark.parametrize("levels", [{"hop_delay": "1ms"}, {"egress": "1M"}, {"fan": "2"}])
+@pytest.mark.parametrize("levels", [{"egress": "1M"}, {"fan": "2"}])
 def test_what_only_virtual_time_has_is_told_to_the_other_engine(levels: dict[str, str]) -> None:
     [told] = obstacles([cell(**levels)], "processes")
     assert "--engine virtual" in told
