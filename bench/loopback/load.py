@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import sys
 import time
@@ -48,10 +49,18 @@ class Case(NamedTuple):
 
 @dataclass(frozen=True)
 class Loader:
-    """How loads are made: in C or in Python, with files in ``directory``."""
+    """How loads are made: in C or in Python, with files in ``directory``; all their processes on one ``core``, if it
+    is given."""
 
     directory: Path
     native: bool
+    core: int | None = None
+
+    def pin(self, *processes: Process) -> None:
+        """Keep processes to the core."""
+        if self.core is not None:
+            for process in processes:
+                os.sched_setaffinity(process.popen.pid, {self.core})
 
     @property
     def program(self) -> list[str | Path]:
@@ -190,13 +199,16 @@ def measure(
         before, before_at = process.resident(), time.monotonic()
         consumers = Consumers(server, port, case.consumers, case.streams, loader, directory, join_limit)
         ending.callback(consumers.stop)
+        loader.pin(publisher.process, *consumers.processes)
         held = process.resident() - before
         held -= _kept(server, case, time.monotonic() - before_at)
         time.sleep(_SETTLE)
         start = time.monotonic_ns()
         cpu = process.cpu_seconds(), consumers.cpu_seconds(), publisher.process.cpu_seconds()
+        each = process.cpu_of_each()
         time.sleep(seconds)
         end = time.monotonic_ns()
+        shares = [spent - each.get(pid, 0.0) for pid, spent in process.cpu_of_each().items()]
         spent = process.cpu_seconds(), consumers.cpu_seconds(), publisher.process.cpu_seconds()
         time.sleep(_GRACE)
         sent = publisher.finish()
@@ -212,6 +224,7 @@ def measure(
         "case": case.text,
         **case._asdict(),
         "cpu": used[0],
+        "processes": " + ".join(f"{share / window * 100:.1f}" for share in shares),
         "cpu_us": used[0] / 100 * window / len(delays) * 1e6 if delays else None,
         "p50": percentile(delays, 0.5),
         "p99": percentile(delays, 0.99),

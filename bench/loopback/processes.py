@@ -195,6 +195,10 @@ class Process:
         """CPU time that it and its living children have used."""
         return sum(map(_cpu_seconds, _family(self.popen.pid)))
 
+    def cpu_of_each(self) -> dict[int, float]:
+        """CPU time of itself and of each of its living children, by their ids."""
+        return {pid: _cpu_seconds(pid) for pid in _family(self.popen.pid)}
+
     def resident(self) -> int:
         """What it and its children hold in memory."""
         return sum(map(resident_bytes, _family(self.popen.pid)))

@@ -99,7 +99,7 @@ class Distributor(FanoutServer):
     the publisher has one open-ended POST, a record a chunk, in the place of a POST for each. ``workers``: processes."""
 
     keeps = True
-    pub_head = (
+    pub_head: tuple[str, ...] = (
         "POST /bench/%d HTTP/1.1",
         "Host: localhost",
         "Connection-Type: origin",

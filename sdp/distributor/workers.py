@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 from sdp.distributor.access import Access, Role, declared_role
 from sdp.distributor.answers import Answers
 from sdp.distributor.asking import Ask, read_ask
+from sdp.distributor.looking import Looks
 from sdp.distributor.mirror import MirrorAnswers, MirrorInflow
 from sdp.distributor.names import parse_target, stream_name
 from sdp.distributor.relay import Relay
@@ -273,7 +274,7 @@ class LiveSite:
         self._answers = answers
         self._access = access
         self._relay = relay
-        self._first = first
+        self._looks = Looks(first.look)
         self._passing_on = passing_on
 
     def request(self, exchange: Exchange) -> Body | None:
@@ -340,7 +341,7 @@ class LiveSite:
 
     async def _give(self, exchange: Exchange, name: str, ask: Ask) -> None:
         """Answer as the first process would at this moment, or let it."""
-        told = await self._first.look(name)
+        told = await self._looks.ask(name)
         if not told.ended and told.typed and told.end > 0:
             self._relay.enlist(name, ())
             with self._relay.wanted(name):
