@@ -139,6 +139,7 @@ class DistributorService(Service):
         read = None if settings.read_token is None else Secrets.read(settings.read_token, "--read-token")
         self._access = Access(publish, read, settings.trust_proxy)
         self._store: Any = None
+        self._streams: Streams | None = None
         self._sweep = Sweep(reactor)
         self._factories: list[ServerChannelFactory] = []
         self._starting: Deferred[None] | None = None
@@ -174,7 +175,7 @@ class DistributorService(Service):
             raise_file_limit(self.settings.max_connections)
             # The store's threads begin here: after a daemon's fork, not before it.
             self._store = None if self.settings.upstream else self._parts.open_store()
-            streams = self._build()
+            streams = self._streams = self._build()
             await streams.recover()
             for description, endpoint in self._endpoints:
                 await self._listen(description, endpoint, self._factories[0])
@@ -286,5 +287,7 @@ class DistributorService(Service):
         if self._relay is not None:
             self._relay.stop()
         self._sweep.stop()
+        if self._streams is not None:
+            self._streams.stop_resuming()
         if self._store is not None:
             await self._store.close()

@@ -57,6 +57,11 @@ class DistributorSettings:
     store_required: bool = setting(
         False, "Refuse posts with 507 while the disk fails, instead of going on without a recording.", parse=flag
     )
+    store_retry: float = setting(
+        "5",
+        "How long after a fault of the disk it is tried whether recording can go on; then twice as long, up to 60.",
+        parse=seconds,
+    )
     sync: float | None = setting(
         "1",
         "How long bytes may wait to be made durable; never leaves it to the system while a stream runs.",

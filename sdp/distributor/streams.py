@@ -21,6 +21,7 @@ from sdp.distributor.fanout import Counters, Fanout
 from sdp.distributor.filling import new_framer
 from sdp.distributor.posting import Post
 from sdp.distributor.recovery import restore
+from sdp.distributor.resumption import Resumption
 from sdp.distributor.settings import DistributorSettings
 from sdp.distributor.tracing import EpochTrace
 from sdp.errors import Refusal, StorageError
@@ -55,6 +56,7 @@ class Live:
     ordinary: bool = False
     unrecorded: StorageError | None = None
     """Why the epoch has no recording, where there is a store that could not begin one."""
+    resumption: Resumption | None = None
     ending: IDelayedCall | None = None
     waiting_for_room: list[Callable[[], None]] = attrs.Factory(list)
     waiting_to_be_written: list[tuple[int, Callable[[], None]]] = attrs.Factory(list)
@@ -391,8 +393,8 @@ class Streams:
         live.epoch.stored()
         if isinstance(recording.failure, GoneError):
             self._forget_trimmed(live.epoch)
-        elif recording.failure is not None and not live.epoch.ended:
-            self.log.error("{name}: recording stopped: {detail}", name=live.epoch.name, detail=recording.failure.detail)
+        elif recording.failure is not None:
+            self._resume_later(live, recording.failure)
         self._wake(live.epoch.name)  # who waits at a hole finds that it is filled
         written = float("inf") if recording.failure is not None else recording.written
         if recording.failure is None and recording.holes != recording.missing:
@@ -405,6 +407,21 @@ class Streams:
             waiting, live.waiting_for_room = live.waiting_for_room, []
             for call in waiting:
                 call()
+
+    def _resume_later(self, live: Live, failure: StorageError) -> None:
+        """The disk has stopped a recording: it is tried again and again whether it can go on."""
+        if live.resumption is None:
+            epoch = live.epoch
+            live.resumption = Resumption(
+                epoch, self._clock, self.settings.store_retry, lambda: self._live.get(epoch.id) is live
+            )
+        live.resumption.failed(failure)
+
+    def stop_resuming(self) -> None:
+        """The store is about to be closed."""
+        for live in self._live.values():
+            if live.resumption is not None:
+                live.resumption.cancel()
 
     def _forget_trimmed(self, epoch: Epoch) -> None:
         """Retention has left nothing of an ended epoch: it is forgotten, and its name with the last one."""
@@ -434,6 +451,8 @@ class Streams:
             live = self._live.pop(epoch.id, None)
             if live is not None:
                 self._cancel_ending(live)
+                if live.resumption is not None:
+                    live.resumption.cancel()
                 waiting = [*live.waiting_for_room, *(call for _, call in live.waiting_to_be_written)]
                 # The recording still tells of its own end: nobody may be told of that as well.
                 live.waiting_for_room, live.waiting_to_be_written = [], []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -68,8 +69,10 @@ class AppendedFile:
         self._files.truncate(self._descriptor, size)
 
     def sync(self) -> None:
-        """Return once all that was written would survive a power loss."""
+        """Return once all that was written would survive a power loss; FileNotFoundError where the file was removed."""
         self._files.sync(self._descriptor)
+        if not self._files.has_name(self._descriptor):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.path))
 
     def close(self) -> None:
         """Give the descriptor back, if there is one. Raises nothing: what had to be durable was synced."""

@@ -491,6 +491,8 @@ class EpochWriter:
         run, self._filling = self._filling, None
         if run is not None:
             run.stop(syncable=syncable)
+            # Nothing would tell any longer that the rest is not durable: it is missing again.
+            run.written = min(run.written, run.durable)
             if run.written > run.first:
                 self._keep(Closed(run.picture, self._ground.now()))
 

@@ -15,6 +15,7 @@ _ADVICE = {
     errno.EACCES: "give this user the right to write there",
     errno.EPERM: "give this user the right to write there",
     errno.EROFS: "mount the file system writable",
+    errno.ENOENT: "somebody has taken it away",
     errno.EMFILE: "raise the limit on open files",
     errno.EEXIST: "an epoch's identifier can be used once",
 }

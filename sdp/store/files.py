@@ -51,6 +51,10 @@ class Files:
         """The file's length."""
         return os.fstat(descriptor).st_size
 
+    def has_name(self, descriptor: int) -> bool:
+        """Whether an open file can still be found under some name."""
+        return os.fstat(descriptor).st_nlink > 0
+
     def pread(self, descriptor: int, length: int, offset: int) -> bytes:
         """Read at most ``length`` bytes; fewer only where the file ends, or the system says so."""
         return os.pread(descriptor, length, offset)

@@ -365,6 +365,51 @@ class Epoch:
         """Keep in memory what the disk is going to have. Where it failed there is nothing to wait for."""
         self.log.hold_from = None if recording.failure is not None else recording.written
 
+    # -- after a fault of the disk -----------------------------------------------------------------------------
+
+    def resumption(self) -> int | None:
+        """Where a recording that has failed can go on: at its end, if the memory still has what follows; else at the
+        initialization segment that it lacks, or the first record that the memory has whole. None: nowhere yet."""
+        recording, log = self.recording, self.log
+        if recording is None or log.start <= recording.written <= log.end:
+            return None if recording is None else recording.written
+        initialization = log.initialization_before(log.end)
+        if (
+            initialization is not None
+            and recording.written <= initialization.offset < log.start
+            and log.initialization(initialization) is not None
+        ):
+            return initialization.offset
+        return self._first_whole_record()
+
+    def _first_whole_record(self) -> int | None:
+        record = self.log.next_record(self.log.start)
+        if record is not None:
+            return record.offset
+        return self.log.end if self.log.finished else None
+
+    def resumed(self) -> None:
+        """The recording has gone on: give it what is in memory and not on the disk."""
+        recording, log = self.recording, self.log
+        assert recording is not None
+        if recording.end < log.start:
+            initialization = log.initialization_before(recording.end)
+            if initialization is not None and initialization.offset == recording.end:
+                recording.append(log.initialization(initialization) or b"", [initialization])
+            at = self._first_whole_record()
+            if at is None or at < recording.end:
+                return
+            if at > recording.end:
+                recording.skip_to(at)
+        at = recording.end
+        records = [record for record in log.records if record.offset >= at]
+        for piece in log.read(at) or [b""]:
+            recording.append(piece, records)
+            records = []
+        self._hold(recording)
+        if log.finished:
+            recording.finish().addErrback(lambda failed: None)
+
     def join_point(self) -> Record | None:
         """Return the newest random access point that can still be given, if there is one."""
         newest = self.log.newest(Flag.RANDOM_ACCESS)

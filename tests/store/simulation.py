@@ -254,6 +254,21 @@ def content(reactor: PumpedReactor, recording: Recording) -> bytes:
     return b"".join(parts)
 
 
+def runs_of(reactor: PumpedReactor, recording: Recording) -> list[tuple[int, int, bytes]]:
+    """All that a recording holds, as (first offset, offset after the last, bytes) between its holes."""
+    runs = []
+    edges = [recording.start, *(edge for hole in recording.holes for edge in hole), recording.written]
+    for start, end in zip(edges[::2], edges[1::2], strict=True):
+        data = b""
+        while start + len(data) < end:
+            part = reactor.wait(recording.read(start + len(data), end - start - len(data)))
+            assert part, (start, end, recording)
+            data += part
+        if data:
+            runs.append((start, end, data))
+    return runs
+
+
 def settled(recording: Recording) -> Callable[[], bool]:
     """Whether all that was appended is written, or the recording has failed."""
     return lambda: recording.written == recording.end

@@ -65,7 +65,7 @@ def test_a_digest_is_that_of_the_bytes(pieces: list[bytes], first: int, last: in
 def test_all_that_there_is_where_nothing_is_named() -> None:
     said = done(ask(Digests(at_once), epoch_of(b"abc", b"defg", start=5), {}))
     digest = hashlib.sha256(b"abcdefg").hexdigest()
-    assert said == {"name": "s", "epoch": "e", "first": 5, "last": 11, "sha256": digest}
+    assert said == {"name": "s", "epoch": "e", "first": 5, "last": 11, "sha256": digest, "holes": []}
 
 
 @pytest.mark.parametrize(
@@ -111,12 +111,14 @@ def test_one_at_a_time_and_not_too_many_in_the_queue() -> None:
 class Held:
     """A copy that is at hand; counts the digests that were asked of it."""
 
-    def __init__(self, data: bytes, first: int = 0) -> None:
+    def __init__(self, data: bytes, first: int = 0, holes: list[tuple[int, int]] | None = None) -> None:
         self.data, self.first, self.end = data, first, len(data)
+        self.holes = holes or []
         self.asked = 0
 
     async def digest(self, start: int, end: int) -> str:
         assert self.first <= start < end <= self.end
+        assert all(stop <= start or end <= begin for begin, stop in self.holes)
         self.asked += 1
         return hashlib.sha256(self.data[start:end]).hexdigest()
 
@@ -140,3 +142,14 @@ def test_the_first_difference_is_found_in_few_steps(length: int, at: int | None,
         assert other[first:start] == whole[first:start]
         assert other[start:end] != whole[start:end]
     assert one.asked <= 12
+
+
+@pytest.mark.parametrize(
+    ("at", "found"), [(None, None), (5, (0, 10)), (15, None), (25, (20, 30)), (35, None), (45, (40, 50)), (55, None)]
+)
+def test_what_only_one_of_them_holds_is_no_difference(at: int | None, found: tuple[int, int] | None) -> None:
+    other = bytearray(60)
+    if at is not None:
+        other[at] = 1
+    one, two = Held(bytes(60), holes=[(10, 20)]), Held(bytes(other[:50]), holes=[(30, 40)])
+    assert done(Deferred.fromCoroutine(compare(one, two))) == found  # type: ignore[arg-type]  # as much as is used
