@@ -4,6 +4,7 @@
 #   make demo SOURCE=clip.mp4 the same with a file, a URL or a device
 #   make test                 all that has to hold before a change goes in
 #   make lint | docs | bench  parts of it;  make bench BENCH=parser for one benchmark
+#   make lab                  what architectures cost, in milliseconds: a short form of each scenario, five minutes
 #   make torture SEED=1       200 faults from kill -9 to full disks, and no byte lost; FAULTS=50 for fewer
 
 PYTHON ?= python3
@@ -20,7 +21,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint docs bench torture clean
+.PHONY: help demo test lint docs bench lab torture clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -63,6 +64,12 @@ docs: $(VENV)/.test
 
 bench: $(VENV)/.test
 	@for each in bench/$(BENCH).py; do echo "== $$each" && $(BIN)/python $$each || exit 1; done
+
+# A short form of every scenario, and its report in build/lab; one that cannot be run here says so, and is left out.
+lab: $(VENV)/.test
+	@for each in sdp/lab/scenarios/*.toml; do name=$$(basename $$each .toml) && echo "== $$name" && \
+	    { $(BIN)/sdp lab run --short --out build/lab/$$name $$name || test $$? -eq 2; } && \
+	    { test -z "$$(ls build/lab/$$name/rows 2> /dev/null)" || $(BIN)/sdp lab report build/lab/$$name; } || exit 1; done
 
 # SOURCE=clip.mp4 streams that file beside the test pattern, in place of a short one that is made.
 torture: $(VENV)/.test

@@ -1,4 +1,5 @@
-"""The directive ``.. settings:: sdp.tap.NAME``: a command's options, read from the settings class that parses them.
+"""The directive ``.. settings:: sdp.tap.NAME``: a command's options, read from the settings class that parses them;
+and ``.. keys:: MODULE.CLASS``: the keys of a file that has no command's options.
 
 So the page cannot leave an option out, nor tell an old default.
 """
@@ -58,7 +59,28 @@ class SettingsTable(Directive):
         return node.children
 
 
+class KeysTable(Directive):
+    """Name, default and meaning of each setting of a class that is written in a file alone."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Build the table out of the settings class that the argument names, module and all."""
+        module, _, name = self.arguments[0].rpartition(".")
+        lines = [*HEAD, "   * - key", "     - default", "     - what it says"]
+        for row in describe(getattr(import_module(module), name)):
+            lines += [
+                f"   * - ``{row.name}``",
+                f"     - ``{row.default or 'none'}``",
+                f"     - {literal_free(row.help)}",
+            ]
+        node = nodes.Element()
+        self.state.nested_parse(StringList(lines, self.arguments[0]), self.content_offset, node)
+        return node.children
+
+
 def setup(app: Any) -> dict[str, bool]:
     """Sphinx's entry point."""
     app.add_directive("settings", SettingsTable)
+    app.add_directive("keys", KeysTable)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
