@@ -134,25 +134,26 @@ def _alone(condition: Condition, summary: Summary) -> str:
 
 
 def _one_factor(conditions: Sequence[Condition], summary: Summary) -> str:
-    [(name, levels)] = summary.steps.items()
-    ordered = sorted(conditions, key=lambda each: levels.index(each.levels[name]))
-    best = min(ordered, key=lambda each: each.quantiles[0].value)
-    worst = max(ordered, key=lambda each: each.quantiles[0].value)
-    distinct = [each for each in summary.effects[PROBABILITIES[0]] if each.interval.excludes_zero]
-    if not distinct:
+    if any(each.interval.excludes_zero for each in summary.effects[PROBABILITIES[0]]):
+        return _spread(conditions, summary)
+    shown = [duration(value) for value in sorted({each.quantiles[0].value for each in conditions})]
+    between = shown[0] if shown[0] == shown[-1] else f"{shown[0]} to {shown[-1]}"
+    [name] = summary.steps
+    return f"{_begun(name)} makes no difference to the median beyond noise: it is {between} {way(summary.end)}."
+
+
+def _spread(conditions: Sequence[Condition], summary: Summary) -> str:
+    """From the best to the worst condition, by the median and by p99, which need not be the same ones."""
+
+    def between(at: int) -> str:
+        best = min(conditions, key=lambda each: each.quantiles[at].value)
+        worst = max(conditions, key=lambda each: each.quantiles[at].value)
+        least, most = duration(best.quantiles[at].value), duration(worst.quantiles[at].value)
         return (
-            f"{_begun(name)} makes no difference to the median beyond noise: "
-            f"it is {_shown(best)} to {_shown(worst)} {way(summary.end)}."
+            f"is {least} everywhere" if least == most else f"goes from {least} ({best.label}) to {most} ({worst.label})"
         )
-    tails = f"p99 {duration(best.quantiles[2].value)} and {duration(worst.quantiles[2].value)}"
-    return (
-        f"The median {way(summary.end)} goes from {_shown(best)} ({best.label}) to {_shown(worst)} ({worst.label}); "
-        f"{tails}."
-    )
 
-
-def _begun(sentence: str) -> str:
-    return sentence[:1].upper() + sentence[1:]
+    return f"The median {way(summary.end)} {between(0)}, p99 {between(2)}."
 
 
 def _shown(condition: Condition) -> str:
@@ -164,24 +165,32 @@ def _many_factors(summary: Summary, conditions: Sequence[Condition]) -> str:
     for effect in summary.effects[PROBABILITIES[0]]:
         if effect.factor not in largest or abs(effect.interval.value) > abs(largest[effect.factor].interval.value):
             largest[effect.factor] = effect
+    if largest.keys() != summary.steps.keys():  # the design does not tell each factor's part
+        return _spread(conditions, summary)
     ordered = sorted(largest.values(), key=lambda each: -abs(each.interval.value))
     real = [each for each in ordered if each.interval.excludes_zero]
     idle = [each.factor for each in ordered if not each.interval.excludes_zero]
-    best = min(conditions, key=lambda each: each.quantiles[0].value)
     sentences = []
     if real:
-        told = [
-            f"{each.factor} ({signed(each.interval.value)} for {each.level} beside {each.reference})"
-            for each in real[:3]
-        ]
-        sentences.append(
-            f"What counts most is {told[0]}" + (f", then {' and '.join(told[1:])}" if told[1:] else "") + "."
-        )
+        told = [f"{each.factor} ({_cost(each)})" for each in real[:3]]
+        sentences.append(f"What counts most is {told[0]}" + (f", then {_listed(told[1:])}" if told[1:] else "") + ".")
     if idle:
         makes = "makes" if len(idle) == 1 else "make"
-        sentences.append(_begun(f"{' and '.join(idle)} {makes} no difference beyond noise."))
+        sentences.append(_begun(f"{_listed(idle)} {makes} no difference to the median beyond noise."))
+    best = min(conditions, key=lambda each: each.quantiles[0].value)
     sentences.append(f"The lowest median, {_shown(best)} {way(summary.end)}, is that of {best.label}.")
     return " ".join(sentences)
+
+
+def _cost(effect: Effect) -> str:
+    if math.isinf(effect.interval.value):
+        worse = effect.level if effect.interval.value > 0 else effect.reference
+        return f"with {worse} most frames are never shown"
+    return f"{signed(effect.interval.value)} for {effect.level} beside {effect.reference}"
+
+
+def _begun(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]
 
 
 def _lost(conditions: Sequence[Condition]) -> str:
@@ -199,7 +208,7 @@ def _joined(conditions: Sequence[Condition]) -> str:
     if not told:
         return ""
     (least, best), (most, worst) = min(told), max(told)
-    if best == worst:
+    if duration(least) == duration(most):
         return f"Half of the newcomers wait at most {duration(most)} for their first frame."
     between = f"{duration(least)} ({best}) to {duration(most)} ({worst})"
     return f"In the middle newcomers wait {between} for their first frame."

@@ -71,7 +71,7 @@ def test_a_summary_says_what_is_true(run: RunDirectory) -> None:
 
 def test_the_answer_names_what_counts_and_what_was_lost(run: RunDirectory) -> None:
     told = words.answer(summarize(run))
-    assert "newcomers wait 41.0 ms" in told
+    assert "newcomers wait at most 41.0 ms" in told
     assert "Frames come as before" in told
     assert re.search(r"What counts most is delivery \(\+\d\d\.\d ms for poll beside stream\), then hops", told)
     assert "108 of 2,160 frames were never shown" in told
