@@ -94,6 +94,9 @@ class WindowScreen:
         except SDPError as error:
             self._failure = error
             return
+        except Exception as error:  # a fault of this program: whoever waits has to learn of it
+            self._failure = LocalError(f"The window failed unexpectedly: {error!r}; please report this.")
+            return
         finally:
             self._begun.set()
         while True:

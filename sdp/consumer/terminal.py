@@ -85,7 +85,7 @@ class TerminalShowing(Showing):
 
     def __init__(self) -> None:
         super().__init__()
-        self._screen = TerminalScreen(sys.stdout)
+        self._screen = TerminalScreen(sys.__stdout__ or sys.stdout)
         self.screen = self._screen
 
     def close(self) -> None:

@@ -16,6 +16,8 @@ __all__ = ["PANEL_WIDTH", "Window"]
 
 PANEL_WIDTH: Final = 264
 """Pixels of the figures' panel; each is shown twice as wide and high."""
+_BY_SIZE: Final = 3
+"""SDL_YUV_CONVERSION_AUTOMATIC, which PySDL2 does not name: BT.601 for small pictures, BT.709 for large ones."""
 _FIRST_SIZE: Final = (960, 540)
 
 
@@ -33,7 +35,7 @@ class Window:
         self._renderer = sdl.SDL_CreateRenderer(self._window, -1, 0)
         checked(sdl, bool(self._renderer), "draw into a window")
         sdl.SDL_SetHint(sdl.SDL_HINT_RENDER_SCALE_QUALITY, b"linear")
-        sdl.SDL_SetYUVConversionMode(sdl.SDL_YUV_CONVERSION_AUTOMATIC)  # BT.601 for small pictures, BT.709 for large
+        sdl.SDL_SetYUVConversionMode(_BY_SIZE)
         self._texture: Any = None
         self._size = (0, 0)
         self._panel: Any = None

@@ -33,9 +33,10 @@ class _OutputService(PlayerService):
 
 
 def tell_on_output(line: str) -> None:
-    """A line of statistics, for whoever reads standard output."""
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+    """A line of statistics, for whoever reads standard output: the process's own, where twistd has its log."""
+    assert sys.__stdout__ is not None
+    sys.__stdout__.write(line + "\n")
+    sys.__stdout__.flush()
 
 
 def makeService(options: SettingsOptions[PlayerSettings], reactor: Any = None) -> IService:

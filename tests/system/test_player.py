@@ -88,7 +88,12 @@ def screen() -> Iterator[str]:
 
 @pytest.mark.parametrize("container", ["mp4", "mpegts"])
 def test_headless_it_tells_how_late_each_picture_is(live: Live, run: Run, container: str) -> None:
-    player = Watched(run(*sdp("play", "--headless", live.url(container))))
+    """By either command, out of either container."""
+    url = live.url(container)
+    command = (
+        sdp("play", "--headless", url) if container == "mp4" else in_foreground("player", "--headless", "--from", url)
+    )
+    player = Watched(run(*command))
     told = player.plays()
     assert told["stamped"] >= told["shown"] > 0
     assert 0 < told["to_decoded_ms"]["p50"] <= told["glass_to_glass_ms"]["max"]
@@ -97,7 +102,7 @@ def test_headless_it_tells_how_late_each_picture_is(live: Live, run: Run, contai
     assert 0.95 <= told["rate"] <= 1.05
     assert told["bit_rate"] > 10_000
     player.process.terminate()
-    assert player.process.wait() == 0
+    assert player.process.wait() in (0, -15)  # twistd leaves by the signal
     assert player.process.faults() == []
 
 
