@@ -21,17 +21,18 @@ from sdp.distributor.index_view import MOST_RECORDS, parse_index
 from sdp.distributor.timeshift import format_time
 from sdp.errors import ConfigurationError, ProtocolError, Refusal, SDPError, StorageError
 from sdp.http1 import Headers
-from sdp.http1.fields import parse_digits, parse_list
+from sdp.http1.fields import parse_digits
 from sdp.http1.ranges import MAX_LAST, parse_content_range
 from sdp.http1.via import format_via, parse_via
 from sdp.net.address import Address, parse_address, with_authorities
 from sdp.net.client import Answer, ClientFactory, ClientLimits, ClientProtocol, Disconnected, Role, connect
+from sdp.net.missing import parse_missing
 from sdp.net.pool import Pool
 from sdp.net.refusals import offset_field, retry_after, sentence
 from sdp.stream.holes import Interval
 from sdp.stream.record import Flag, Record
 
-__all__ = ["MissingUpstream", "Place", "Told", "Upstream", "parse_missing", "parse_place", "refusal_of"]
+__all__ = ["MissingUpstream", "Place", "Told", "Upstream", "parse_place", "refusal_of"]
 
 CONNECT_TIMEOUT = 5.0
 """How long a connection to an upstream may take to come about, in seconds, before the next one is tried."""
@@ -279,18 +280,6 @@ class MissingUpstream(StorageError):
     def __init__(self, why: str, holes: tuple[Interval, ...]) -> None:
         super().__init__(f"The upstream does not have these bytes: {why}.", status=416, title="Missing")
         self.holes = holes
-
-
-def parse_missing(headers: Headers) -> tuple[Interval, ...]:
-    """Read Upload-Missing: half-open intervals, in order; none where it is absent. ProtocolError."""
-    value = headers.combined(b"upload-missing")
-    holes: list[Interval] = []
-    for element in [] if value is None else parse_list(value):
-        first, dash, last = element.partition(b"-")
-        if not dash:
-            raise ProtocolError("Upload-Missing lists ranges, such as 10-19, 30-39.")
-        holes.append((parse_digits(first, MAX_LAST), parse_digits(last, MAX_LAST) + 1))
-    return tuple(sorted(hole for hole in holes if hole[0] < hole[1]))
 
 
 def _tag(headers: Headers) -> str | None:

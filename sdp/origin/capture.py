@@ -14,7 +14,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from sdp.errors import StorageError
-from sdp.origin.lives import Lost, Piece, complete, stored_pieces
+from sdp.origin.lives import Lost, Piece, complete, stored_pieces, whole_from
 from sdp.stream.log import StreamLog
 from sdp.stream.record import Flag, Record
 
@@ -32,7 +32,7 @@ class Capture:
         self.content_type = content_type
         self.on_change: Callable[[], None] = lambda: None
         self.failure: StorageError | None = None
-        """Why there is no recording any more."""
+        """Why there is no recording now."""
         self.taken = 0
         """Bytes that the source has given, in all epochs."""
         self.dropped = 0
@@ -46,6 +46,7 @@ class Capture:
     def _begin(self) -> None:
         self.log = StreamLog(self._window)
         self.recording = self._record_epoch()
+        self.failure = None
         if self.recording is not None:
             self.log.hold_from = self.recording.keep_from = 0
             self.recording.on_change = self._recording_changed
@@ -82,6 +83,25 @@ class Capture:
         self._waits_for_random_access = False
         self.log.finish()
         self.on_change()
+
+    async def resume(self) -> bool:
+        """Try to go on with a recording that the disk has stopped: with what is still in memory, from a record on.
+        Returns whether it goes on."""
+        recording, log = self.recording, self.log
+        if recording is None or recording.failure is None:
+            return recording is not None
+        following = log.next_record(max(recording.end, log.start))
+        offset = log.end if following is None else following.offset
+        log.hold_from = offset
+        going_on: bool = await recording.resume(offset)
+        if log is not self.log or not going_on:
+            log.hold_from = None
+            return False
+        self.failure = None
+        for span in log.spans(offset):
+            recording.append(span.data, [] if span.record is None else [span.record])
+        log.hold_from = recording.written
+        return True
 
     def needed_from(self, offset: int) -> None:
         if self.recording is not None:
@@ -148,8 +168,7 @@ class Capture:
         """The first offset from which on nothing is missing."""
         recording = self.recording
         if recording is not None and recording.written >= self.log.start:
-            start: int = recording.start
-            return min(start, self.log.start)
+            return min(whole_from(recording), self.log.start)
         return self.log.start
 
     def behind(self, offset: int) -> float:

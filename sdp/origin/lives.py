@@ -19,7 +19,18 @@ from twisted.python.failure import Failure
 from sdp.errors import StorageError
 from sdp.stream.record import Record
 
-__all__ = ["Former", "Life", "Lost", "Piece", "complete", "cut", "former_lives", "sample", "stored_pieces"]
+__all__ = [
+    "Former",
+    "Life",
+    "Lost",
+    "Piece",
+    "complete",
+    "cut",
+    "former_lives",
+    "sample",
+    "stored_pieces",
+    "whole_from",
+]
 
 READ_AHEAD = 1 << 20
 """How much is read from the disk at once, in bytes: what a store gives for one read."""
@@ -94,8 +105,7 @@ class Former:
 
     @property
     def held_from(self) -> int:
-        start: int = self.recording.start
-        return start
+        return whole_from(self.recording)
 
     async def pieces(self, offset: int) -> list[Piece]:
         return await stored_pieces(self.recording, offset)
@@ -153,6 +163,12 @@ async def sample(life: Life, least: int, end: int, most: int) -> Piece | None:
     except Lost:
         return None
     return Piece(begin, data, None) if data else None
+
+
+def whole_from(recording: Any) -> int:
+    """The first offset from which on a recording has no hole: a disk that failed for a while has left one."""
+    held: list[int] = [recording.start, *(end for _, end in recording.holes)]
+    return max(held)
 
 
 async def stored_pieces(recording: Any, offset: int) -> list[Piece]:

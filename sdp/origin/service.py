@@ -18,7 +18,7 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
-from sdp.errors import SDPError
+from sdp.errors import SDPError, StorageError
 from sdp.media.faults import without_secret
 from sdp.net.address import with_authorities, with_token
 from sdp.net.attempts import Attempts
@@ -40,6 +40,9 @@ OPENING_TOLD_AFTER = 1.0
 
 SOURCE_STOP = 1.0
 """How long a stop waits for the source's last records, in seconds."""
+
+MOST_PAUSE = 60.0
+"""The longest pause between two attempts to go on with a recording that the disk has stopped, in seconds."""
 
 STORE_CLOSE = 3.0
 """How long a stop waits for the disk; with the other waits it stays within the ten seconds of a stop."""
@@ -89,6 +92,9 @@ class OriginService(Service):
         self._drained: Deferred[None] | None = None
         self._run_call: Deferred[None] | None = None
         self._said_disk_failure = False
+        self._mending: Any = None
+        """The call that tries to go on with a recording, from when it is planned until it has told."""
+        self._pauses = Backoff(parts.random, first=settings.store_retry, most=max(settings.store_retry, MOST_PAUSE))
 
     def startService(self) -> None:
         super().startService()
@@ -202,9 +208,34 @@ class OriginService(Service):
         if capture.failure is not None and not self._said_disk_failure:
             self._said_disk_failure = True
             self.log.error("Recording has stopped, streaming goes on: {detail}", detail=capture.failure.detail)
+        if self._mending is None and capture.recording is not None and capture.recording.failure is not None:
+            self._mend_later()
         self._balance()
         if self.poster is not None:
             self.poster.wake()
+
+    def _mend_later(self) -> None:
+        if self.running:
+            self._mending = self._reactor.callLater(self._pauses.next_delay(), self._mend)
+
+    def _mend(self) -> None:
+        """Try whether the disk takes the recording again."""
+        assert self.capture is not None
+        trying = Deferred.fromCoroutine(self.capture.resume())
+        trying.addErrback(lambda failure: failure.trap(StorageError) is None)
+        trying.addCallback(self._mended)
+
+    def _mended(self, going_on: bool) -> None:
+        self._mending = None
+        if not going_on:
+            self._mend_later()
+            return
+        assert self.capture is not None
+        self._pauses.succeeded()
+        self._said_disk_failure = False
+        recording = self.capture.recording
+        missing = sum(end - start for start, end in recording.holes)
+        self.log.info("Recording goes on; {missing} bytes are missing of {end}.", missing=missing, end=recording.end)
 
     def _balance(self) -> None:
         """Hold the source where neither the disk nor the Distributor keeps up with it."""
@@ -230,6 +261,8 @@ class OriginService(Service):
     async def _stop(self) -> None:
         """Post what is captured, sync the log; the epoch stays open where its source has not ended."""
         self._inlet.stop()
+        if self._mending is not None and self._mending.active():
+            self._mending.cancel()
         if self._source is not None:
             self._source.stop()
         if self.poster is None:

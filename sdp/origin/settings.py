@@ -102,6 +102,12 @@ class OriginSettings:
     retain_free: int | None = setting(
         "none", "The same by room: the oldest goes while the disk has less free than this.", parse=optional(byte_size)
     )
+    store_retry: float = setting(
+        "5s",
+        "How long a disk that fails is left alone before recording tries to go on; twice as long each time, up to a"
+        " minute.",
+        parse=seconds,
+    )
     memory: int = setting("64MiB", "How much of the stream is kept in memory.", parse=byte_size)
     fragment: float | None = setting(
         "frame",

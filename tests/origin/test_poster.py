@@ -28,6 +28,7 @@ class Disk:
     start = 0
     failure = None
     backlogged = False
+    holes: tuple[tuple[int, int], ...] = ()
     keep_from: int | None = None
 
     def __init__(self, instant: bool = True) -> None:

@@ -180,6 +180,50 @@ class TestFailing:
         assert house.received == house.source.given
         assert house.left == []
 
+    def test_a_disk_that_takes_it_again_has_it_again(self, new_house):
+        house = new_house(disk=True, **{"store-retry": "2s"})
+        kept = house.disk.kept
+        house.start()
+        house.source.give(3)
+        kept[0].fail()
+        house.source.give(3)
+        house.settle(10)
+        assert bytes(kept[0].data) == house.source.given[: kept[0].end]
+        house.disk.healed = True
+        house.settle(20)
+        house.source.give(3)
+        house.settle()
+        assert house.told("Recording has stopped") == 1
+        assert house.told("Recording goes on; 0 bytes are missing of ") == 1
+        assert bytes(kept[0].data) == house.received == house.source.given
+        house.disk.healed = False
+        kept[0].fail()
+        house.settle(1)
+        assert house.told("Recording has stopped") == 2
+        house.stop()
+        assert house.stopped
+
+    def test_what_has_left_the_memory_by_then_is_missing_and_held_nowhere(self, new_house):
+        house = new_house(disk=True, memory="1000", **{"store-retry": "2s"})
+        house.start()
+        house.source.give(3)
+        house.settle()
+        kept = house.disk.kept[0]
+        kept.fail()
+        end = kept.end
+        for _ in range(20):
+            house.source.give()
+            house.settle()
+        house.disk.healed = True
+        house.settle(20)
+        house.source.give()
+        house.settle()
+        [(start, stop)] = kept.holes
+        assert start == end
+        assert house.service.capture.held_from == stop
+        assert bytes(kept.data)[stop:] == house.source.given[stop:]
+        assert house.received == house.source.given
+
 
 class TestWaiting:
     def test_a_distributor_that_is_not_there_is_waited_for_visibly(self, house):
