@@ -269,7 +269,6 @@ class EpochWriter:
         hole that belong to a record which is known only now.
         """
         with self._monitor:
-            self._taken += sum(map(len, buffers))
             if self.failure is None:
                 try:
                     if offset >= self.written:
@@ -278,6 +277,12 @@ class EpochWriter:
                         self._fill(offset, buffers, records, taken)
                 except OSError as error:
                     self._stop("write to", error, syncable=True)
+            self.progress = self._progress()
+
+    def took(self, size: int) -> None:
+        """All of a batch of ``size`` bytes was written, or never will be."""
+        with self._monitor:
+            self._taken += size
             self.progress = self._progress()
 
     def _write_live(self, offset: int, buffers: Sequence[Buffer], records: Sequence[Record]) -> None:

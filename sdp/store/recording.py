@@ -5,6 +5,7 @@ What is said here changes in the reactor's thread only: the writer thread hands 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
@@ -92,6 +93,8 @@ class Recording:
         self.unsettled = progress.unsettled
         self.holes = self.missing = progress.held.gaps
         self._put = self._taken = 0
+        self._fills: deque[tuple[int, int]] = deque()
+        """Where what fills holes begins, as long as it waits; and how much was put in by then."""
         self.failure = progress.failure
         self.ended = progress.ended
 
@@ -144,6 +147,8 @@ class Recording:
         """
         if self.failure is None and (data or records) and self._store.put(self, offset, data, records, taken):
             self._put += len(data)
+            self._fills.append((self._put, offset))
+            self._settle_fills(self.writer.progress.unsettled)
             self.missing = without(self.missing, offset, offset + len(data))
 
     def resume(self, offset: int) -> Deferred[bool]:
@@ -189,8 +194,8 @@ class Recording:
         before = (self.written, self.durable, self.unsettled, self.failure, self.start, self.holes)
         held = progress.held
         self._held, self.written, self.durable = held, held.written, progress.durable
-        self.unsettled = progress.unsettled
         settled, self._taken = progress.taken - self._taken, progress.taken
+        self._settle_fills(progress.unsettled)
         if progress.failure is not None:  # nothing that still waits will be written
             self.end, self.ended = self.written, progress.ended
             self.failure = progress.failure
@@ -202,6 +207,13 @@ class Recording:
         now = (self.written, self.durable, self.unsettled, self.failure, self.start, self.holes)
         if now != before and self.on_change is not None:
             self.on_change()
+
+    def _settle_fills(self, written: int | None) -> None:
+        """Say where bytes begin, in what was a hole, that are not durable yet: ``written`` ones, or those that wait."""
+        while self._fills and self._fills[0][0] <= self._taken:
+            self._fills.popleft()
+        waiting = [offset for _, offset in self._fills]
+        self.unsettled = min([*waiting, *([] if written is None else [written])], default=None)
 
     def resumed(self) -> None:
         """The writer has gone on after a failure: what it says holds again. Called in the reactor's thread."""

@@ -85,8 +85,11 @@ class _Batch:
 
     def write(self, epoch: EpochWriter) -> None:
         """Have all of it written."""
-        for piece in self.pieces:
-            epoch.write(piece.offset, piece.buffers, piece.records, piece.taken)
+        try:
+            for piece in self.pieces:
+                epoch.write(piece.offset, piece.buffers, piece.records, piece.taken)
+        finally:
+            epoch.took(sum(piece.end - piece.offset for piece in self.pieces))
 
 
 class Writer:

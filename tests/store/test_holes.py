@@ -239,13 +239,17 @@ class Told:
     def listen(self) -> None:
         recording = self._recording
         limit = recording.durable if recording.unsettled is None else min(recording.durable, recording.unsettled)
-        lacking = {at for start, end in recording.holes for at in range(start, end)}
+        lacking = {at for start, end in recording.missing for at in range(start, end)}
         self.kept |= set(range(recording.start, limit)) - lacking
 
 
-def play(recording: Recording, reactor: PumpedReactor, chance: random.Random | None = None) -> None:
+def play(
+    recording: Recording, reactor: PumpedReactor, chance: random.Random | None = None, told: Told | None = None
+) -> None:
     for kind, numbers in PLAN:
         (append if kind == "append" else fill)(recording, *numbers)
+        if told is not None:
+            told.listen()
         if chance is None or chance.random() < 0.7:
             reactor.until(lambda: quiet(recording))
     reactor.until(lambda: quiet(recording))
@@ -291,7 +295,7 @@ def test_the_process_dies_at_every_call(tmp_path: Path, size: int, interval: flo
             files.arm(at)
             recording = store.create("a", "e", "")
             told = Told(recording)
-            play(recording, reactor)
+            play(recording, reactor, told=told)
             died = files.failed
         check_next_life(root, told.kept, FaultyFiles(), size, interval)
         shutil.rmtree(root)
@@ -312,7 +316,7 @@ def test_the_power_goes_at_every_call(tmp_path: Path, size: int, first: int) -> 
         with opened(root, machine, segment_size=size, sync_interval=interval) as (store, reactor):
             recording = store.create("a", "e", "")
             told = Told(recording)
-            play(recording, reactor, chance)
+            play(recording, reactor, chance, told)
             over = recording.failure is None
             machine = machine.lose_power(root, chance)
         check_next_life(root, told.kept, machine, size)
@@ -337,7 +341,7 @@ def test_a_fault_at_every_call_and_then_it_goes_on(tmp_path: Path, code: int, si
             files.arm(at)
             recording = store.create("a", "e", "")
             told = Told(recording)
-            play(recording, reactor)
+            play(recording, reactor, told=told)
             if not files.failed:
                 break
             assert recording.failure is not None

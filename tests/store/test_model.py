@@ -12,19 +12,21 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from sdp.store import FileStore, Recording
+from sdp.stream.holes import Interval, held_until, hole_at, within, without
 from sdp.stream.record import Flag, Record
-from tests.store.simulation import FaultyFiles, PumpedReactor, content
+from tests.store.simulation import FaultyFiles, PumpedReactor, runs_of
 
 FLAGS = st.integers(0, 7).map(Flag)
 NAMES = ("a", "a/b", "c")
 
 
 class Epoch:
-    """What one epoch should hold."""
+    """What one epoch should hold: ``data``, but for the ``holes``."""
 
     def __init__(self, recording: Recording) -> None:
         self.recording = recording
         self.data = b""
+        self.holes: tuple[Interval, ...] = ()
         self.records: list[Record] = []
         self.ended = False
 
@@ -34,8 +36,27 @@ class Epoch:
         return [
             record
             for record, stop in zip(self.records, ends, strict=bool(self.records))
-            if record.offset < end and stop > start
+            if record.offset < end and held_until(self.holes, record.offset, stop) > start
         ]
+
+    def known(self, at: int, cuts: dict[int, Flag], size: int) -> list[Record]:
+        """Records at these places of ``size`` bytes from ``at`` on."""
+        return [Record(at + cut, flag, cut, None) for cut, flag in sorted(cuts.items()) if cut < size]
+
+    def runs(self) -> list[tuple[int, int, bytes]]:
+        edges = [0, *(edge for hole in self.holes for edge in hole), len(self.data)]
+        return [
+            (start, end, self.data[start:end])
+            for start, end in zip(edges[::2], edges[1::2], strict=True)
+            if start < end
+        ]
+
+
+def without_all(runs: tuple[Interval, ...], holes: tuple[Interval, ...]) -> tuple[Interval, ...]:
+    """What is left of the runs without the holes."""
+    for start, end in holes:
+        runs = without(runs, start, end)
+    return runs
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -64,7 +85,7 @@ class StoreMachine(RuleBasedStateMachine):
         )
 
     def settle(self) -> None:
-        self.reactor.until(lambda: all(e.recording.written == e.recording.end for e in self.epochs))
+        self.reactor.until(lambda: all(e.recording.queued == 0 for e in self.epochs))
 
     def live(self, number: int) -> Epoch | None:
         going = [epoch for epoch in self.epochs if not epoch.ended]
@@ -78,16 +99,39 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(
         number=st.integers(0, 9),
+        gap=st.sampled_from([0, 0, 0, 1, 30]),
         data=st.binary(max_size=40),
         cuts=st.dictionaries(st.integers(0, 39), FLAGS, max_size=4),
     )
-    def append(self, number: int, data: bytes, cuts: dict[int, Flag]) -> None:
+    def append(self, number: int, gap: int, data: bytes, cuts: dict[int, Flag]) -> None:
         if epoch := self.live(number):
-            at = len(epoch.data)
-            records = [Record(at + cut, flag, cut, None) for cut, flag in sorted(cuts.items()) if cut < len(data)]
+            if gap and data and epoch.data:
+                at = len(epoch.data)
+                epoch.recording.skip_to(at + gap)
+                epoch.data += bytes(gap)
+                epoch.holes = (*epoch.holes, (at, at + gap))
+            records = epoch.known(len(epoch.data), cuts, len(data))
             epoch.recording.append(data, records)
             epoch.data += data
             epoch.records += records
+
+    @rule(
+        number=st.integers(0, 9),
+        which=st.integers(0, 3),
+        data=st.binary(min_size=1, max_size=40),
+        cuts=st.dictionaries(st.integers(0, 39), FLAGS, max_size=3),
+    )
+    def fill(self, number: int, which: int, data: bytes, cuts: dict[int, Flag]) -> None:
+        holed = [epoch for epoch in self.epochs if epoch.holes]
+        if holed:
+            epoch = holed[number % len(holed)]
+            start, end = epoch.holes[which % len(epoch.holes)]
+            data = data[: end - start]
+            records = epoch.known(start, cuts, len(data))
+            epoch.recording.fill(start, data, records)
+            epoch.data = epoch.data[:start] + data + epoch.data[start + len(data) :]
+            epoch.holes = without(epoch.holes, start, start + len(data))
+            epoch.records = sorted([*epoch.records, *records])
 
     @rule(number=st.integers(0, 9))
     def finish(self, number: int) -> None:
@@ -112,6 +156,7 @@ class StoreMachine(RuleBasedStateMachine):
         if kill:
             self.files.kill()
         told = {epoch.recording.epoch: epoch.recording.written for epoch in self.epochs}
+        holes = {epoch.recording.epoch: epoch.recording.holes for epoch in self.epochs}
         self.reactor.wait(self.store.close())
         self.open_store()
         found = {recording.epoch: recording for recording in self.reactor.wait(self.store.recover())}
@@ -126,11 +171,22 @@ class StoreMachine(RuleBasedStateMachine):
             assert told[recording.epoch] <= recording.end <= len(whole)
             assert recording.end == len(whole) or (kill and not let_settle)
             assert recording.ended == epoch.ended
-            epoch.recording, epoch.data = recording, whole[: recording.end]
+            for start, end in recording.holes:
+                assert within(epoch.holes, start, end) == ((start, end),) or (kill and not let_settle)
+            if not (kill and not let_settle):
+                assert recording.holes == epoch.holes
+            # What could be read before can be read now.
+            for start, end in without_all(((0, told[recording.epoch]),), holes[recording.epoch]):
+                assert within(recording.holes, start, end) == ()
+            epoch.recording, epoch.data, epoch.holes = recording, whole[: recording.end], recording.holes
             held = self.reactor.wait(recording.records(0, recording.end))
-            before = [record for record in epoch.records if record.offset < recording.end]
-            assert held == before[: len(held)]
-            assert len(held) == len(before) or (kill and not let_settle)
+            before = [
+                record
+                for record in epoch.records
+                if record.offset < recording.end and hole_at(recording.holes, record.offset) is None
+            ]
+            assert set(held) <= set(before)
+            assert held == before or (kill and not let_settle)
             epoch.records = held
             expected.append(epoch)
         assert found == {}
@@ -142,7 +198,10 @@ class StoreMachine(RuleBasedStateMachine):
         epoch = self.epochs[number % len(self.epochs)]
         self.settle()
         recording = epoch.recording
-        assert self.reactor.wait(recording.read(offset, length)) == epoch.data[offset : offset + length]
+        stop = held_until(epoch.holes, offset, offset + length)
+        if hole_at(epoch.holes, offset) is None:
+            assert self.reactor.wait(recording.read(offset, length)) == epoch.data[offset:stop]
+        assert recording.holes == recording.missing == epoch.holes
         assert self.reactor.wait(recording.records(offset, offset + length)) == (
             epoch.covering(offset, offset + length) if length else []
         )
@@ -154,6 +213,7 @@ class StoreMachine(RuleBasedStateMachine):
         for epoch in getattr(self, "epochs", []):
             recording = epoch.recording
             assert recording.start <= recording.durable <= recording.written <= recording.end == len(epoch.data)
+            assert recording.missing == epoch.holes
             assert recording.failure is None
             assert recording.ended == epoch.ended
 
@@ -161,7 +221,7 @@ class StoreMachine(RuleBasedStateMachine):
         if hasattr(self, "store"):
             self.settle()
             for epoch in self.epochs:
-                assert content(self.reactor, epoch.recording) == epoch.data
+                assert runs_of(self.reactor, epoch.recording) == epoch.runs()
             self.reactor.wait(self.store.close())
             shutil.rmtree(self.root)
 
