@@ -91,6 +91,24 @@ test("WebM: damage and excess are said", () => {
   assert.throws(() => split("webm", [bytesOf([0xec, 0x10], big(1 << 21, 3))]), /too large/);
 });
 
+test("what does not follow on is read from a box, or a cluster, on", () => {
+  const mp4 = splitterFor("mp4");
+  assert.equal(mp4.push(FIRST).length, 1);
+  mp4.push(FRAGMENT.subarray(0, FRAGMENT.length - 2));
+  mp4.jump();
+  assert.deepEqual(mp4.push(FRAGMENT), [{ initialization: false, bytes: FRAGMENT }]);
+  const webm = splitterFor("webm");
+  assert.deepEqual(webm.push(HEAD), []); // whether more of it follows is not known before a cluster has come
+  webm.jump();
+  assert.deepEqual(webm.push(CLUSTER).map(({ bytes }) => text(bytes)), [text(HEAD), text(CLUSTER)]);
+  webm.jump();
+  assert.deepEqual(webm.push(CLUSTER).map(({ bytes }) => text(bytes)), [text(CLUSTER)]);
+  const cut = splitterFor("webm");
+  cut.push(HEAD.subarray(0, HEAD.length - 1));
+  cut.jump();
+  assert.deepEqual(cut.push(bytesOf(HEAD, CLUSTER)).map(({ bytes }) => text(bytes)), [text(HEAD), text(CLUSTER)]);
+});
+
 test("the container shows in its first bytes", () => {
   const packets = new Uint8Array(400);
   packets[0] = packets[188] = 0x47;

@@ -106,11 +106,9 @@ export class WebmSplitter {
   #at = 0;
   #started = false;
 
-  /**
-   * The next bytes do not follow on: they begin with a cluster, or, where none has come, with all that stands before
-   * it.
-   */
+  /** The next bytes do not follow on: they begin with a cluster. What stands before the first one stays, if it is whole. */
   jump() {
+    if (this.#at === this.#held.length) return;
     this.#held = new Uint8Array(0);
     this.#at = 0;
   }

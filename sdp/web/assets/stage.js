@@ -9,6 +9,7 @@ import { Unplayable } from "./unplayable.js";
 const HALF_INTERVAL = 8_000; // microseconds: what is due before the screen's next half interval is painted now
 const HIDDEN_EVERY = 100; // milliseconds: where nobody looks there are no frames, and the sound goes on
 const FOLLOW_EVERY = 50; // milliseconds between two words to the loudspeaker
+const SUDDEN = 15_000; // microseconds of overhead that make a difference
 const MOST_FAILURES = 3; // of a decoder, without a picture in between
 
 export class Stage {
@@ -139,9 +140,7 @@ export class Stage {
   present() {
     if (this.paused) return;
     const now = performance.now();
-    this.#clock.overhead = this.#sound?.overhead ?? 0;
-    const decision = this.#clock.update(Math.round(now * 1000));
-    this.#decision = decision;
+    const decision = this.#decide(Math.round(now * 1000));
     if (decision.skip !== null) this.#pictures.skipTo(decision.skip);
     if (decision.position === null) return;
     if (this.#pictures.show(decision.position + HALF_INTERVAL)) this.#failures = 0;
@@ -149,6 +148,20 @@ export class Stage {
       this.#followed = now;
       this.#sound.follow(decision.state === "playing" ? decision.position : null, decision.rate);
     }
+  }
+
+  #decide(at) {
+    const clock = this.#clock;
+    const overhead = this.#sound?.overhead ?? 0;
+    const change = overhead - clock.overhead;
+    let known = null;
+    if (Math.abs(change) > SUDDEN) {
+      // Sound was turned on, or off. To get there by speed alone would take seconds, without sound for so long.
+      clock.overhead = overhead;
+      if (clock.state === "playing") known = (clock.update(at).position ?? 0) - change;
+    }
+    this.#decision = clock.update(at, known);
+    return this.#decision;
   }
 
   /** The seconds that are here and not presented yet. */
