@@ -126,7 +126,8 @@ def test_after_an_outage_the_newest_comes_first_and_then_what_was_missed(start, 
 
 
 def test_a_copy_is_whole_over_all_of_it(start, name, run, tmp_path):
-    """A relay dies, the Distributor dies, a hole is left and filled, the recorder dies: the copy is the Origin's."""
+    """A relay dies and is there again, the Distributor dies, a hole is left and filled behind the relay, the recorder
+    dies: the copy is the Origin's."""
     here, there, copy = tmp_path / "origin", tmp_path / "distributor", tmp_path / "copy"
     server: Any = start(store=there)
     port = server.port
@@ -148,6 +149,7 @@ def test_a_copy_is_whole_over_all_of_it(start, name, run, tmp_path):
     grows(here, 4 * SOME)
     server = start(store=there, port=port)
     posting.wait_for("The newest goes first")
+    start("--upstream", f"http://127.0.0.1:{port}", port=relay.port)
     copying = run(*consumer)
     copied(4 * SOME)
     eventually(lambda: server.call("HEAD", f"/{name}").get("Upload-Missing") is None, "all of what was missed")
