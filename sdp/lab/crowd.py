@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import selectors
 import signal
 import socket
@@ -35,6 +36,9 @@ ENTRY = struct.Struct("<iqq")
 SLOW_BYTES = 256
 SLOW_EVERY = 0.25
 """What a slow consumer takes, in bytes, and how often, in seconds: 8 kbit a second, less than any picture needs."""
+
+SPARE_FILES = 64
+"""Open files beside the connections."""
 
 _SLOW_BUFFER = 4096
 _AT_ONCE = 64
@@ -204,7 +208,13 @@ class _Crowd:
 
 def main() -> None:
     """Be a crowd."""
-    crowd = _Crowd(CrowdOrders.read(sys.stdin.readline()))
+    orders = CrowdOrders.read(sys.stdin.readline())
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = orders.count + SPARE_FILES
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+    crowd = _Crowd(orders)
     signal.signal(signal.SIGTERM, lambda *_: crowd.leave.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     crowd.run()

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,9 @@ __all__ = ["CellResult", "Gathered", "ProcessCell", "rows_of"]
 
 LEAST_GRACE = 0.3
 """How long consumers stay after the last picture that is measured was captured, in seconds, at least."""
+
+ROWS_AT_ONCE = 20_000
+"""How many rows are held as Python's objects before they go into a table."""
 
 AGREE = 1_000
 """How far prft and the stamp may lie apart, in microseconds: the same clock was read for both."""
@@ -327,7 +330,7 @@ def rows_of(gathered: Gathered, scenario: str, cell: Cell) -> tuple[list[dict[st
     pictures = [each for each in gathered.pictures if gathered.begin <= each.captured < gathered.end]
     shared = _Shared(scenario, cell, gathered)
     events: list[dict[str, Any]] = []
-    rows: list[dict[str, Any]] = []
+    rows = _Rows(list(cell.levels), len(gathered.servers.relays))
     for consumer, departed in gathered.probes.items():
         own = [each for each in gathered.seen if each.consumer == consumer]
         late = list(_late(own, cell.way))
@@ -336,10 +339,33 @@ def rows_of(gathered: Gathered, scenario: str, cell: Cell) -> tuple[list[dict[st
             for at, by in late
             if gathered.begin <= at < gathered.end
         ]
-        rows += _probe_rows(consumer, departed, own, pictures, shared, cell.way)
+        rows.add(_probe_rows(consumer, departed, own, pictures, shared, cell.way))
     for consumer, marks in gathered.light.items():
-        rows += _light_rows(consumer, marks, gathered.light_left.get(consumer), pictures, shared)
-    return events, frame_of_rows(rows, list(cell.levels), len(gathered.servers.relays))
+        rows.add(_light_rows(consumer, marks, gathered.light_left.get(consumer), pictures, shared))
+    return events, rows.table()
+
+
+class _Rows:
+    """Rows on their way into a table, some thousands at a time: of a crowd there are hundreds of thousands."""
+
+    def __init__(self, factors: list[str], hops: int) -> None:
+        self._factors = factors
+        self._hops = hops
+        self._held: list[dict[str, Any]] = []
+        self._tables: list[pl.DataFrame] = []
+
+    def add(self, rows: Iterable[dict[str, Any]]) -> None:
+        self._held += rows
+        if len(self._held) > ROWS_AT_ONCE:
+            self._put()
+
+    def _put(self) -> None:
+        self._tables.append(frame_of_rows(self._held, self._factors, self._hops))
+        self._held = []
+
+    def table(self) -> pl.DataFrame:
+        self._put()
+        return pl.concat(self._tables)
 
 
 class _Shared:

@@ -9,10 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-pl = pytest.importorskip("polars", reason="polars is not installed: pip install polars")
-
-from sdp.errors import StorageError  # noqa: E402
-from sdp.lab.rows import RunDirectory, frame_of_rows, points_of, toml_text  # noqa: E402
+from sdp.errors import StorageError
+from sdp.lab.rows import RunDirectory, frame_of_rows, points_of, toml_text
 
 
 def row(cell: int, frame: int, **points: int) -> dict[str, object]:

@@ -1,13 +1,20 @@
-"""The laboratory on real processes: a small run whose rows are whole, and that goes on where it was interrupted."""
+"""The laboratory on real processes: small runs whose rows are whole."""
 
 from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from sdp.errors import ConfigurationError
+from sdp.lab.design import cells_of
+from sdp.lab.measuring import CellResult, ProcessCell
+from sdp.lab.processes import find_program
+from sdp.lab.rows import RunDirectory, points_of
+from sdp.lab.run import Run
+from sdp.lab.scenario import parse_scenario, read_scenario
 from tests.system.programs import finished, sdp
 
 pytestmark = pytest.mark.system
@@ -16,19 +23,50 @@ PATIENCE = 240.0
 """For a cell or two of a second each, whose processes may have to wait long for a processor."""
 
 
-@pytest.fixture(autouse=True)
-def _needed() -> None:
-    pytest.importorskip("av", reason="PyAV is not installed: pip install av")
-    pytest.importorskip("polars", reason="polars is not installed: pip install polars")
+def run_cell(source: str) -> CellResult:
+    """The only cell of a scenario."""
+    [cell] = cells_of(parse_scenario(f"repeats = 1\n{source}", "mine", "mine.toml"))
+    return ProcessCell("mine", cell, 0.2, 1.0).run()
+
+
+def test_another_program_is_measured_by_the_same_pictures() -> None:
+    for program in ("icecast2", "icecast"):
+        if find_program(program) is not None:
+            break
+    else:
+        pytest.skip("Icecast is not installed; on Debian: apt-get install icecast2")
+    result = run_cell('[factors]\nsystem = ["icecast"]\n')
+    shown = result.rows.filter(pl.col("outcome") == "shown")
+    assert len(shown) > 0
+    assert shown.filter(pl.col("captured") > pl.col("encoded")).is_empty()
+    assert shown.filter(pl.col("encoded") > pl.col("decoded")).is_empty()
+    assert {each["role"] for each in result.processes} == {"icecast", "origin", "probe0"}
+
+
+def test_a_kill_a_line_and_newcomers_are_in_the_events_and_nobody_is_left_out() -> None:
+    source = (
+        '[factors]\nfault = ["kill-relay"]\n'
+        '[fixed]\nhops = 1\nfault-for = "0.1s"\nlink-delay = "5ms"\njoiners = 2\n'
+        'gop = "250ms"\ndelivery = "long-poll"\n'
+    )
+    result = run_cell(source)
+    kinds = [each["kind"] for each in result.events]
+    assert [kind for kind in kinds if kind in ("begin", "measure", "kill", "restart", "end")] == [
+        *("begin", "measure", "kill", "restart", "end")
+    ]
+    joined = {each["detail"]: each["time"] for each in result.events if each["kind"] == "join"}
+    first = {each["detail"]: each["time"] for each in result.events if each["kind"] == "first"}
+    assert first.keys() <= joined.keys() <= {"1", "2"}
+    assert all(joined[consumer] < time for consumer, time in first.items())
+    rows = result.rows
+    assert rows["frame"].to_list() == list(range(rows["frame"][0], rows["frame"][0] + len(rows)))
+    before = rows.filter(pl.col("captured") < next(each["time"] for each in result.events if each["kind"] == "kill"))
+    assert "shown" in set(before["outcome"])
+    # Half the round trip at least, whatever else there was to wait for.
+    assert before.filter(pl.col("fetched") - pl.col("hop1") < 5_000).is_empty()
 
 
 def test_every_picture_has_its_way_and_what_is_done_is_not_done_again(tmp_path: Path) -> None:
-    import polars as pl
-
-    from sdp.lab.rows import RunDirectory, points_of
-    from sdp.lab.run import Run
-    from sdp.lab.scenario import read_scenario
-
     out = tmp_path / "run"
     first = finished(*sdp("lab", "run", "smoke", "--short", "--out", out), timeout=PATIENCE)
     assert first.returncode == 0, first.stderr.decode()
