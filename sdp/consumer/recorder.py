@@ -108,7 +108,8 @@ class Recorder:
             self._tell.info("Going on with epoch {epoch} at offset {end}.", epoch=self.epoch, end=self.end)
         while True:
             try:
-                await self._attempts.run(self._session)
+                if self.complete_length is None or self.end != self.complete_length:
+                    await self._attempts.run(self._session)
                 await self._writer.complete()
                 break
             except OutputFault as fault:

@@ -261,6 +261,22 @@ class TestDisk:
         assert rig.results == [None]
         assert file.read_bytes() == b"hello world"
 
+    def test_all_that_is_there_is_made_durable_without_anybody_s_help(self, rig, file, monkeypatch):
+        faulty = Faulty(monkeypatch)
+        rig.output._sync_after = None  # the first sync is that of the complete copy
+        rig.start()
+        faulty.failing = {"open"}
+        rig.distributor.post("*/5")
+        rig.distributor.settle(2)
+        rig.distributor.up = False
+        rig.distributor.cut()
+        rig.distributor.settle(10)
+        assert (rig.results, self.told(rig)) == ([], 1)
+        faulty.failing.clear()
+        rig.distributor.settle(40)
+        assert rig.results == [None]
+        assert file.read_bytes() == b"hello"
+
     def test_a_file_that_was_removed_ends_the_copy(self, rig, file):
         rig.start()
         file.unlink()
