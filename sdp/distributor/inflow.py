@@ -254,7 +254,7 @@ class Inflow:
                     epoch = self._new_epoch(told, upstream)
             self._told, self.path = told, told.path
             recording: Any = epoch.recording
-            recording.start = max(recording.start, told.first)
+            recording.start = told.first  # less than before, where a disk that had failed is there again
             recording.holes = told.holes
             if self.epoch is epoch:
                 self._outlet.moved(epoch, upstream, told.path)
@@ -283,6 +283,7 @@ class Inflow:
         recording = RemoteRecording(
             self.name, told.epoch, told.content_type, told.first, told.end, self.sources, self._blocks
         )
+        recording.holes = told.holes
         start = told.end if told.ended else 0
         epoch = Epoch(
             self.name,

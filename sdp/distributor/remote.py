@@ -250,13 +250,13 @@ class RemoteRecording:
         )
 
     async def refresh(self) -> None:
-        """Learn from where on the upstream still holds the epoch: its retention goes on."""
+        """Learn from where on the upstream holds the epoch: its retention goes on, or its disk is there again."""
 
         async def look(upstream: Upstream) -> Told:
             return await upstream.look(self.name, epoch=self.epoch)
 
         told: Told = await self._ask(look)
-        self.start = max(self.start, told.first)
+        self.start = told.first
         self.holes = told.holes
 
     def look(self) -> Deferred[None]:

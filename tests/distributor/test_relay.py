@@ -352,6 +352,24 @@ class TestComingAndGoing:
         assert isinstance(plain[0], Disconnected)  # it did not end as if it were whole
         assert Viewer(relay).content() == (b"new" if another else b"abcde")
 
+    def test_what_an_upstream_did_not_have_for_a_while_is_there_again(self) -> None:
+        """Its disk was gone when it was started, all but the newest of it; and then it was back."""
+        network, disk = Network(), Disk()
+        node = Node(network, "/0", disk=disk, memory="0")
+        relay = Node(network, "/1", "/0", memory="0")
+        node.post("0-7/*", b"abcdefgh", TEXT, KEY)
+        viewer = Viewer(relay)
+        [kept] = disk.kept
+        content, index = bytes(kept.data), list(kept.index)
+        for start, status in ((4, 410), (0, 206)):
+            node.kill()
+            kept.start, kept.data[:] = start, content[start:]
+            kept.index[:] = [each for each in index if each.offset >= start]
+            node.begin_anew()
+            network.settle(5)
+            assert relay.get("/a", "Range: bytes=0-1").status == status
+        assert viewer.content() == b"abcdefgh"
+
     def test_an_epoch_that_went_on_elsewhere_while_we_were_cut_off_is_taken_to_its_end(self) -> None:
         network, nodes = chain(2)
         nodes[0].post("0-3/*", b"abcd", TEXT)
