@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,6 @@ from sdp.lab.crowd import CrowdOrders, entries
 from sdp.lab.decoding import now
 from sdp.lab.design import Cell
 from sdp.lab.gathering import (
-    Captured,
     Seen,
     Servers,
     Watermarks,
@@ -34,21 +33,20 @@ from sdp.lab.gathering import (
     watermarks,
 )
 from sdp.lab.peers.topology import PeerTopology
-from sdp.lab.playing import play
 from sdp.lab.probe import Orders
 from sdp.lab.processes import Child, Used, eventually, module
-from sdp.lab.rows import Outcome, frame_of_rows
+from sdp.lab.tabling import Gathered, rows_of
 from sdp.lab.topology import START_PATIENCE, Topology
 from sdp.lab.way import Way
 from sdp.settings import seconds
 
-__all__ = ["CellResult", "Gathered", "ProcessCell", "rows_of"]
+__all__ = ["CellResult", "ProcessCell"]
 
 LEAST_GRACE = 0.3
 """How long consumers stay after the last picture that is measured was captured, in seconds, at least."""
 
-ROWS_AT_ONCE = 20_000
-"""How many rows are held as Python's objects before they go into a table."""
+A_SECOND_FOR = 1_000
+"""For so many light consumers one second more is waited: on a busy machine the last of them is served much later."""
 
 AGREE = 1_000
 """How far prft and the stamp may lie apart, in microseconds: the same clock was read for both."""
@@ -64,21 +62,6 @@ class CellResult:
     events: Sequence[Mapping[str, Any]]
     clock_bound: int = 0
     probe_cost: float = 0.0
-
-
-@attrs.define(kw_only=True)
-class Gathered:
-    """What was seen in a cell, before it is made rows: times are microseconds since the Unix epoch."""
-
-    begin: int
-    end: int
-    pictures: Sequence[Captured]
-    servers: Servers
-    seen: Sequence[Seen] = ()
-    probes: Mapping[int, int | None] = attrs.field(factory=dict)
-    """Each probe that stayed: when it departed by itself, or None where it did not."""
-    light: Mapping[int, Watermarks] = attrs.field(factory=dict)
-    light_left: Mapping[int, int] = attrs.field(factory=dict)
 
 
 class ProcessCell:
@@ -195,7 +178,8 @@ class ProcessCell:
         if way.system == "nginx-hls":  # a segment is listed when the next one begins, and there is a player behind it
             record = 4 * max(record, way.gop)
         lines = 4 * (way.link_delay + way.hop_delay * (1 + way.hops))
-        return LEAST_GRACE + way.target + 2 * way.poll_every * (way.delivery == "poll") + record + lines
+        crowd = way.consumers / A_SECOND_FOR
+        return LEAST_GRACE + crowd + way.target + 2 * way.poll_every * (way.delivery == "poll") + record + lines
 
     def _disturb(self, topology: Topology) -> None:
         fault, lasting = self._way.fault, self._way.fault_for
@@ -320,147 +304,3 @@ def _traces(directory: Path, role: str) -> list[Any]:
 
 def _whole(directory: Path, role: str) -> list[Any]:
     return [each for trace in _traces(directory, role) for each in trace]
-
-
-# --- rows ---
-
-
-def rows_of(gathered: Gathered, scenario: str, cell: Cell) -> tuple[list[dict[str, Any]], pl.DataFrame]:
-    """The events of the players, and the rows: for each consumer, each picture that was captured while measured."""
-    pictures = [each for each in gathered.pictures if gathered.begin <= each.captured < gathered.end]
-    shared = _Shared(scenario, cell, gathered)
-    events: list[dict[str, Any]] = []
-    rows = _Rows(list(cell.levels), len(gathered.servers.relays))
-    for consumer, departed in gathered.probes.items():
-        own = [each for each in gathered.seen if each.consumer == consumer]
-        late = list(_late(own, cell.way))
-        events += [
-            {"time": at, "kind": "late", "detail": f"{consumer} by {by}"}
-            for at, by in late
-            if gathered.begin <= at < gathered.end
-        ]
-        rows.add(_probe_rows(consumer, departed, own, pictures, shared, cell.way))
-    for consumer, marks in gathered.light.items():
-        rows.add(_light_rows(consumer, marks, gathered.light_left.get(consumer), pictures, shared))
-    return events, rows.table()
-
-
-class _Rows:
-    """Rows on their way into a table, some thousands at a time: of a crowd there are hundreds of thousands."""
-
-    def __init__(self, factors: list[str], hops: int) -> None:
-        self._factors = factors
-        self._hops = hops
-        self._held: list[dict[str, Any]] = []
-        self._tables: list[pl.DataFrame] = []
-
-    def add(self, rows: Iterable[dict[str, Any]]) -> None:
-        self._held += rows
-        if len(self._held) > ROWS_AT_ONCE:
-            self._put()
-
-    def _put(self) -> None:
-        self._tables.append(frame_of_rows(self._held, self._factors, self._hops))
-        self._held = []
-
-    def table(self) -> pl.DataFrame:
-        self._put()
-        return pl.concat(self._tables)
-
-
-class _Shared:
-    """What the rows of one picture have in common, made once."""
-
-    def __init__(self, scenario: str, cell: Cell, gathered: Gathered) -> None:
-        self._servers = gathered.servers
-        epochs = gathered.servers.epochs
-        self.epoch = epochs[0] if len(epochs) == 1 else ""
-        self._columns: dict[str, Any] = {
-            "scenario": scenario,
-            "cell": cell.number,
-            "repeat": cell.repeat,
-            "seed": cell.seed,
-            **{f"factor.{name}": level for name, level in cell.levels.items()},
-        }
-        self._made: dict[tuple[int, str, int | None], dict[str, Any]] = {}
-
-    def of(self, picture: Captured, epoch: str, end: int | None) -> dict[str, Any]:
-        key = picture.number, epoch, end
-        made = self._made.get(key)
-        if made is None:
-            made = self._made[key] = {
-                **self._columns,
-                "frame": picture.number,
-                "captured": picture.captured,
-                "encoded": picture.encoded,
-                "written": picture.written,
-                **dict(self._servers.points(end, epoch)),
-            }
-        return made
-
-
-def _in_order(seen: Sequence[Seen]) -> list[Seen]:
-    """Each picture once, in the order in which they were decoded."""
-    first: dict[int, Seen] = {}
-    for each in seen:
-        first.setdefault(each.captured, each)
-    return sorted(first.values(), key=lambda each: each.decoded)
-
-
-def _late(seen: Sequence[Seen], way: Way) -> Iterator[tuple[int, int]]:
-    """When pictures came too late for the player, and by how much (microseconds)."""
-    ordered = _in_order(seen)
-    for each, played in zip(ordered, _played(ordered, way), strict=True):
-        if played.late:
-            yield each.decoded, played.late
-
-
-def _played(ordered: Sequence[Seen], way: Way) -> list[Any]:
-    pictures = [(each.captured, each.decoded) for each in ordered]
-    return play(pictures, round(way.target * 1e6), drop=way.late == "drop")
-
-
-def _probe_rows(
-    consumer: int,
-    departed: int | None,
-    seen: Sequence[Seen],
-    pictures: Sequence[Captured],
-    shared: _Shared,
-    way: Way,
-) -> Iterator[dict[str, Any]]:
-    ordered = _in_order(seen)
-    presented = {each.captured: each.presented for each in _played(ordered, way)}
-    times = Counter(each.captured for each in seen)
-    by_capture = {each.captured: each for each in ordered}
-    for picture in pictures:
-        own = by_capture.get(picture.captured)
-        at = {"kind": "probe", "consumer": consumer}
-        if own is None:
-            gone = departed is not None and departed < picture.captured
-            outcome = Outcome.DEPARTED if gone else Outcome.NEVER
-            yield {**shared.of(picture, shared.epoch, picture.end), **at, "outcome": outcome.value}
-            continue
-        shown = presented[picture.captured]
-        row = {
-            **shared.of(picture, own.epoch, own.end),
-            **at,
-            "fetched": own.fetched,
-            "decoded": own.decoded,
-            "presented": shown,
-        }
-        yield {**row, "outcome": (Outcome.NEVER if shown is None else Outcome.SHOWN).value}
-        for _ in range(times[picture.captured] - 1):
-            yield {**row, "outcome": Outcome.DUPLICATE.value}
-
-
-def _light_rows(
-    consumer: int, marks: Watermarks, left: int | None, pictures: Sequence[Captured], shared: _Shared
-) -> Iterator[dict[str, Any]]:
-    for picture in pictures:
-        fetched = marks.time(picture.end)
-        row = {**shared.of(picture, shared.epoch, picture.end), "kind": "light", "consumer": consumer}
-        if fetched is not None:
-            yield {**row, "fetched": fetched, "outcome": Outcome.SHOWN.value}
-        else:
-            gone = left is not None
-            yield {**row, "outcome": (Outcome.DEPARTED if gone else Outcome.NEVER).value}

@@ -12,9 +12,9 @@ from sdp.lab.crowd import ENTRY, entries
 from sdp.lab.design import Cell, cells_of
 from sdp.lab.gathering import Captured, Passed, Seen, Servers, Watermarks, captured_pictures, read_probe, read_trace
 from sdp.lab.gathering import watermarks as marks_of
-from sdp.lab.measuring import Gathered, rows_of
 from sdp.lab.playing import Played, play
 from sdp.lab.scenario import parse_scenario
+from sdp.lab.tabling import Gathered, rows_of
 
 MARKS = st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 1000)), max_size=30)
 

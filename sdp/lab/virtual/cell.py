@@ -19,7 +19,8 @@ from sdp.errors import LocalError
 from sdp.lab.design import Cell
 from sdp.lab.gathering import Passed, Servers, Watermarks, watermarks
 from sdp.lab.link import LinkSpec
-from sdp.lab.measuring import CellResult, Gathered, rows_of
+from sdp.lab.measuring import CellResult
+from sdp.lab.tabling import Gathered, rows_of
 from sdp.lab.virtual.camera import Camera
 from sdp.lab.virtual.tree import branches_of
 from sdp.lab.virtual.watching import Consumer
