@@ -75,7 +75,7 @@ class IRecording(Interface):
         "None, or the StorageError that stopped the recording; of status 410 where all of it was given up"
     )
     holes = Attribute(
-        "the holes between ``start`` and ``end`` that cannot be read, as (first offset, offset after the last), ascending"
+        "what cannot be read between ``start`` and ``end``: (first offset, offset after the last) of each, ascending"
     )
     missing = Attribute("the same without what fill() has been given: it can be read once it is written")
     unsettled = Attribute(
