@@ -89,6 +89,7 @@ def addresses(base: str, container: str = "mp4") -> list[tuple[str, str]]:
     stream = f"{base}/{NAME}"
     return [
         ("browser", f"{base}/-/watch/{NAME}"),
+        ("player", f"{own_command()} play {stream}"),
         ("VLC", f"vlc {stream}"),
         ("mpv", f"mpv --profile=low-latency {stream}"),
         ("ffplay", f"ffplay -fflags nobuffer -flags low_delay {stream}"),

@@ -261,7 +261,7 @@ class Player:
         took = self.report.decode_time
         overhead = 0 if took is None else took + MARGIN
         if self.listening is not None and self.listening.wanted:
-            overhead = max(overhead, self.listening.ahead + overhead)
+            overhead += self.listening.ahead
         self.playout.overhead = overhead
 
     def _until_next(self, decision: Decision) -> float:

@@ -74,6 +74,9 @@ class PlayerService(Service):
         self._fetching: Deferred[None] | None = None
         self._asking: Deferred[None] | None = None
         self._telling: LoopingCall | None = None
+        self._furthest = 0
+        """The end of what came live."""
+        self._seen_all = False
         self._full = False
         self._over = False
 
@@ -188,7 +191,8 @@ class PlayerService(Service):
             return False  # an older Distributor, or none: the stream itself will tell
 
     async def _live(self) -> None:
-        self._fetch = LiveFetch(self.address.target, self._attempts(), self.log, self._take, self._on_epoch)
+        self._furthest, self._seen_all = 0, False
+        self._fetch = LiveFetch(self.address.target, self._attempts(), self.log, self._take_live, self._on_epoch)
         await self._fetch.run()
 
     async def _past(self, at: str | None) -> None:
@@ -197,6 +201,7 @@ class PlayerService(Service):
 
     def _on_epoch(self, epoch: str) -> None:
         assert self.player is not None
+        self._furthest = 0
         self.player.begin()
         self.player.report.begin()
         if self._keeping is not None:
@@ -208,6 +213,21 @@ class PlayerService(Service):
         self.player.report.begin()
         if self._keeping is not None:
             self._keeping.begin()
+
+    def _take_live(self, piece: Piece) -> None:
+        """Once an epoch has ended what was skipped at its beginning would be sent as well; who has seen the end has
+        seen enough."""
+        if self._seen_all:
+            return
+        if piece.offset < self._furthest and not piece.initialization:
+            self._seen_all = True
+            self._reactor.callLater(0, self._begin_fetching, self._nothing())
+            return
+        self._furthest = piece.offset + len(piece.data)
+        self._take(piece)
+
+    async def _nothing(self) -> None:
+        """All has been fetched."""
 
     def _take(self, piece: Piece) -> None:
         player = self.player

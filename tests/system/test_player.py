@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from sdp.media.stamp import Stamp, read_stamp
+from tests.container.framing_checks import frame
 from tests.container.media import fragmented
 from tests.system.conftest import Live
 from tests.system.processes import Distributor, Process, eventually
@@ -150,6 +151,23 @@ def test_what_has_ended_is_played_to_its_end_and_kept(
     again = finished(*sdp("play", "--headless", "--record", kept, url))
     assert again.returncode == 1
     assert b"exists already" in again.stderr
+
+
+def test_a_live_stream_that_ends_is_played_to_its_end_and_no_further(
+    distributor: Distributor, run: Run, name: str
+) -> None:
+    """Not its beginning, which was skipped and would be sent as well."""
+    data = fragmented(audio=None)
+    records = frame(data, [len(data)])
+    cut = records[19].offset  # the initialization segment and 18 pictures; the newest random access point is the 11th
+    assert distributor.post(name, 0, data[:cut], {"Content-Type": "video/mp4"}).status == 201
+    player = Watched(run(*sdp("play", "--headless", f"http://127.0.0.1:{distributor.port}/{name}")))
+    player.until("a picture", lambda told: told["shown"] >= 1)
+    assert distributor.post(name, cut, data[cut:], complete=len(data)).status == 204
+    assert player.process.wait() == 0
+    told = player.told()[-1]
+    assert told["shown"] + told["dropped"] + told["passed"] == 20
+    assert any("has ended" in line for line in player.process.lines)
 
 
 def test_mistakes_are_told_in_a_sentence(distributor: Distributor, name: str) -> None:
