@@ -7,6 +7,7 @@ from random import Random
 from typing import Final
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall
 
 from sdp.container.fragment_units import FragmentDemuxer
 from sdp.lab.gathering import Captured, Passed
@@ -48,7 +49,8 @@ class Camera:
         self._way = way
         self._coded = Pictures(way, seed)
         self._lives = 0
-        self._running: Deferred[None] | None = None
+        self._next: IDelayedCall | None = None
+        self._running: list[Deferred[None]] = []
 
     def start(self) -> None:
         """Begin, or begin anew after the place was killed: with an empty log, and with a key frame."""
@@ -69,8 +71,9 @@ class Camera:
             trace=partial(self._note, self._lives),
         )
         self._capture.on_change = poster.wake
-        self._running = Deferred.fromCoroutine(poster.run())
-        self._running.addErrback(lambda failure: failure.trap(CancelledError))
+        running: Deferred[None] = Deferred.fromCoroutine(poster.run())
+        running.addErrback(lambda failure: failure.trap(CancelledError))
+        self._running.append(running)
         self._demuxer = FragmentDemuxer()
         for packed in packaging.begin():
             self._demuxer.feed(0, packed.data)
@@ -80,9 +83,11 @@ class Camera:
         self._draw(self._first, place.seconds())
 
     def stop(self) -> None:
-        """Post nothing more."""
-        if self._running is not None:
-            self._running.cancel()
+        """Draw and post nothing more."""
+        if self._next is not None and self._next.active():
+            self._next.cancel()
+        for running in self._running:
+            running.cancel()
 
     def captured(self, number: int) -> int:
         """When the picture of that number was captured, in microseconds."""
@@ -109,7 +114,7 @@ class Camera:
                 if drawn is not None:
                     self._records[drawn] = now, end if self._lives == 1 else None
         elapsed = (number + 1 - self._first) / self._way.rate
-        place.callLater(max(0.0, began + elapsed - place.seconds()), self._draw, number + 1, began)
+        self._next = place.callLater(max(0.0, began + elapsed - place.seconds()), self._draw, number + 1, began)
 
     def _note(self, life: int, offset: int) -> None:
         if life == 1:  # a later life's log has other offsets

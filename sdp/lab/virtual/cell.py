@@ -12,6 +12,7 @@ from random import Random
 from typing import Final
 
 import polars as pl
+from twisted.internet.defer import CancelledError, Deferred
 
 from sdp.distributor.service import DistributorParts, DistributorService
 from sdp.distributor.settings import DistributorSettings
@@ -35,6 +36,9 @@ PATIENCE: Final = 120.0
 
 SLOW_RATE: Final = 8_000
 """Bits a second that a slow consumer takes, as in the real engine."""
+
+DRAINED: Final = 5.0
+"""Seconds after which everything has ended that was told to."""
 
 GRACE: Final = 2.0
 """Seconds that consumers stay after the last picture that is measured, beside what the way itself takes."""
@@ -75,8 +79,8 @@ class VirtualCell:
         self._warm_up = warm_up
         self._duration = duration
         self._chance = Random(cell.seed)
-        self._lives = 0
-        """How many times a server was started."""
+        self._services: list[DistributorService] = []
+        """Each server, once for each time that it was started."""
         self._events: list[dict[str, object]] = []
         self._weights: dict[int, int] = {}
         self._probes: list[Consumer] = []
@@ -98,9 +102,7 @@ class VirtualCell:
         self.world.run_until(begin + self._duration)
         end_us = self._note("end")
         self.world.run_until(begin + self._duration + self._grace())
-        for consumer in (*self._probes, *self._joiners, *self._light):
-            consumer.leave()
-        self._camera.stop()
+        self._take_down()
         return self._result(begin_us, end_us)
 
     def _note(self, kind: str, detail: str = "", at: int | None = None) -> int:
@@ -129,12 +131,11 @@ class VirtualCell:
 
     def _serve(self, place: Place) -> None:
         """A Distributor, or a relay, at a place; again where there was one."""
-        self._lives += 1
         upstream = place.name.rpartition("/")[0]
         given: dict[str, object] = {"listen": "tcp:80", "store": "none"}
         if upstream:
             given["upstream"] = [f"unix:{upstream}"]
-        chance = Random(f"{self._cell.seed} {place.name} {self._lives}")
+        chance = Random(f"{self._cell.seed} {place.name} {len(self._services)}")
         parts = DistributorParts(
             open_store=lambda: None,
             wall_clock=self.world.wall,
@@ -142,7 +143,19 @@ class VirtualCell:
             trace=_Tracer(self.traces.setdefault(place.name, []), self.world),
         )
         settings = load(DistributorSettings, given)  # type: ignore[arg-type]  # texts and a list of texts
-        DistributorService(settings, place, _never, parts).startService()
+        service = DistributorService(settings, place, _never, parts)
+        service.startService()
+        self._services.append(service)
+
+    def _take_down(self) -> None:
+        """Let all of it end by itself, also what was killed: nothing may be left half done in memory."""
+        for consumer in (*self._probes, *self._joiners, *self._light):
+            consumer.leave()
+        self._camera.stop()
+        for service in self._services:
+            ended: Deferred[None] = service.stopService()
+            ended.addErrback(lambda failure: failure.trap(CancelledError))
+        self.world.run_until(self.world.seconds() + DRAINED)
 
     def _relays(self, ranks: tuple[int, ...]) -> list[str]:
         """The names of the servers of a way, its relays set up where they are not there yet."""
