@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -91,12 +92,16 @@ def test_a_stand_by_takes_over_and_who_was_thought_dead_leaves(start, name, run,
     first = run(*origin(server.port, name, tmp_path / "first"))
     grows(tmp_path / "distributor")
     epoch = server.describe(name)["epoch"]
-    shutil.copytree(tmp_path / "first", tmp_path / "second", ignore=shutil.ignore_patterns("@lock"))
-    second = run(*origin(server.port, name, tmp_path / "second"))
-    second.wait_for("Publishing")
+    first.process.send_signal(signal.SIGSTOP)  # its machine hangs; its connection stays
+    try:
+        shutil.copytree(tmp_path / "first", tmp_path / "second", ignore=shutil.ignore_patterns("@lock"))
+        second = run(*origin(server.port, name, tmp_path / "second"))
+        second.wait_for("Publishing")
+    finally:
+        first.process.send_signal(signal.SIGCONT)
+    assert server.describe(name)["epoch"] != epoch
     assert first.wait() == 1
     assert any("has taken this stream over" in line for line in first.lines)
-    assert server.describe(name)["epoch"] != epoch
     grows(tmp_path / "distributor")
     assert first.faults() == second.faults() == []
 
@@ -105,7 +110,7 @@ def test_after_an_outage_the_newest_comes_first_and_then_what_was_missed(start, 
     here, there = tmp_path / "origin", tmp_path / "distributor"
     server: Any = start(store=there)
     port = server.port
-    posting = run(*origin(port, name, here, "--gop", "0.3", "--catch-up", "0.1", "--backfill-rate", "20KiB"))
+    posting = run(*origin(port, name, here, "--gop", "0.3", "--catch-up", "0.1", "--backfill-rate", "1KiB"))
     grows(there)
     server.kill()
     grows(here, 4 * SOME)
