@@ -73,9 +73,9 @@ class Process:
         with self._news:
             self._news.notify_all()
 
-    def wait_for(self, pattern: str) -> str:
+    def wait_for(self, pattern: str, limit: float = LIMIT) -> str:
         """Return the first line of its output that matches."""
-        deadline = time.monotonic() + LIMIT
+        deadline = time.monotonic() + limit
         seen = 0
         with self._news:
             while True:
@@ -125,14 +125,14 @@ WORKERS = os.environ.get("SDP_TEST_WORKERS", "1")
 class Distributor(Process):
     """A running ``twistd -n sdp-distributor`` on the loopback address; on a free port where none is named."""
 
-    def __init__(self, *options: str, store: str | Path = "none", port: int = 0) -> None:
+    def __init__(self, *options: str, store: str | Path = "none", port: int = 0, start_limit: float = LIMIT) -> None:
         super().__init__(
             *(twistd(), "-n", "--pidfile=", "sdp-distributor", "--listen", f"tcp:{port}:interface=127.0.0.1"),
             *("--store", str(store), *(() if WORKERS == "1" or "--workers" in options else ("--workers", WORKERS))),
             *options,
         )
         try:
-            line = self.wait_for(r"Listening on .*port=\d+")
+            line = self.wait_for(r"Listening on .*port=\d+", start_limit)
         except BaseException:
             self.kill()
             raise

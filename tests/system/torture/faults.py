@@ -113,7 +113,7 @@ def _full(scene: Scene, fault: Fault) -> Iterator[None]:
     node.wounded, since = True, scene.epochs_so_far()
     with node.disk.full(node.process.process.pid, fault.amount):
         yield
-    _after_a_disk(scene, node, since)
+    _after_a_disk(scene, fault, since)
 
 
 @contextmanager
@@ -125,15 +125,20 @@ def _vanished(scene: Scene, fault: Fault) -> Iterator[None]:
     node.written.rename(away)
     yield
     away.rename(node.written)
-    _after_a_disk(scene, node, since)
+    _after_a_disk(scene, fault, since)
 
 
-def _after_a_disk(scene: Scene, node: Node, since: dict[str, int]) -> None:
-    """A recording that the disk has stopped goes on with the next start."""
-    if node is scene.distributor:
-        node.kill()
+def _after_a_disk(scene: Scene, fault: Fault, since: dict[str, int]) -> None:
+    """What the disk has stopped goes on by itself, or with the next start."""
+    if fault.targets[0] != scene.distributor.name:
+        return
+    if fault.calm:
+        scene.until(scene.records_again, "that the Distributor records again")
         scene.doubt(since)
-        node.start()
+    else:
+        scene.distributor.kill()
+        scene.doubt(since)
+        scene.distributor.start()
 
 
 _LASTING = {

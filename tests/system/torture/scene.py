@@ -11,6 +11,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
+from tests.system.client import Cut
 from tests.system.processes import Distributor, Process
 from tests.system.programs import in_foreground
 from tests.system.proxy import Line
@@ -21,7 +22,7 @@ from tests.system.torture.watch import Announcements, Watcher, missing_of
 
 __all__ = ["Node", "OriginNode", "RecorderNode", "Scene", "Trouble"]
 
-PATIENCE = 90.0
+PATIENCE = 150.0
 """How long anything may take on a machine that is busy, in seconds, before it counts as never."""
 
 SOON = ("--retry-first", "50ms", "--retry-most", "500ms")
@@ -30,7 +31,7 @@ CUT_SHORT = "whoever sent the rest could not keep it"
 """What a recorder says that has more of an epoch than there is anywhere else."""
 
 MISSING = "Nobody who was asked has the bytes"
-"""What a recorder says of an ended epoch that has a hole: in order only where the disk failed."""
+"""What a recorder says of a hole that nobody fills: in order only where the disk failed."""
 
 NOT_KEPT = "is kept no more"
 """What a recorder says where bytes are gone before it had them: in order only where the disk failed."""
@@ -144,7 +145,7 @@ class DistributorNode(Node):
         posting = [self.scene.line(f"origin>distributor of {name}") for name in self.scene.streams]
         for line in posting:
             line.upstream = None
-        begun = Distributor(*self._options, store=self.store)
+        begun = Distributor(*self._options, store=self.store, start_limit=PATIENCE)
         for line in self.scene.lines.values():
             if line.name.startswith("distributor>"):
                 line.upstream = begun.port
@@ -188,7 +189,7 @@ class RelayNode(Node):
 
     def _make(self) -> Process:
         upstream = f"http://127.0.0.1:{self.scene.line('distributor>relay').port}"
-        begun = Distributor("--upstream", upstream, *self._options)
+        begun = Distributor("--upstream", upstream, *self._options, start_limit=PATIENCE)
         for line in self.scene.lines.values():
             if line.name.startswith("relay>"):
                 line.upstream = begun.port
@@ -273,8 +274,11 @@ class RecorderNode(Node):
         elif any(CUT_SHORT in line for line in self.last_words):
             self.cut_short.add(self.outputs[-1])
         elif any(MISSING in line for line in self.last_words):
-            self.cut_short.add(self.outputs[-1])
             self.scene.excuses.append((self.name, self.stream, self.epoch or ""))
+            if self.epoch == self.scene.announcements.current.get(self.stream):
+                self.start()
+            else:
+                self.cut_short.add(self.outputs[-1])
         elif any(NOT_KEPT in line for line in self.last_words):
             # What is there of it is worth another copy, which begins where it can.
             self.scene.excuses.append((self.name, self.stream, self.epoch or ""))
@@ -429,6 +433,17 @@ class Scene:
         for name in self.streams:
             epochs = self.announcements.epochs(name)
             self.doubtful |= {(name, epoch) for epoch in epochs[max(0, since[name] - 1) :]}
+
+    def records_again(self) -> bool:
+        """Whether no stream is without its recording, as the Distributor says."""
+        server = self.distributor.process
+        if not isinstance(server, Distributor):
+            return False
+        try:
+            answers = [server.call("GET", f"/-/streams/{name}") for name in self.streams]
+        except (OSError, Cut):
+            return False
+        return all(json.loads(each.body).get("recording") != "failed" for each in answers)
 
     def epochs_so_far(self) -> dict[str, int]:
         """How many epochs each stream has had."""

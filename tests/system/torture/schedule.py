@@ -91,8 +91,9 @@ class Setting:
     @property
     def distributor(self) -> tuple[str, ...]:
         """The Distributor's options."""
-        options = ("--sync", self.sync, "--memory", self.memory, "--segment-bytes", self.segment_bytes)
-        return (*options, *(["--fan-out-after-sync"] if self.fan_out_after_sync else []))
+        sizes = ("--memory", self.memory, "--segment-bytes", self.segment_bytes)
+        after_sync = ("--fan-out-after-sync",) if self.fan_out_after_sync else ()
+        return ("--sync", self.sync, "--store-retry", "200ms", *sizes, *after_sync)
 
 
 def setting(seed: int) -> Setting:
