@@ -65,10 +65,10 @@ docs: $(VENV)/.test
 bench: $(VENV)/.test
 	@for each in bench/$(BENCH).py; do echo "== $$each" && $(BIN)/python $$each || exit 1; done
 
-# A short form of every scenario, and its report in build/lab; one that cannot be run here says so, and is left out.
+# A short form of every scenario, and its report in build/lab; what cannot be run here is told, and left out.
 lab: $(VENV)/.test
 	@for each in sdp/lab/scenarios/*.toml; do name=$$(basename $$each .toml) && echo "== $$name" && \
-	    { $(BIN)/sdp lab run --short --out build/lab/$$name $$name || test $$? -eq 2; } && \
+	    { $(BIN)/sdp lab run --short --leave-out --out build/lab/$$name $$name || test $$? -eq 2; } && \
 	    { test -z "$$(ls build/lab/$$name/rows 2> /dev/null)" || $(BIN)/sdp lab report build/lab/$$name; } || exit 1; done
 
 # SOURCE=clip.mp4 streams that file beside the test pattern, in place of a short one that is made.

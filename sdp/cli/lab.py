@@ -34,13 +34,14 @@ _engine = click.option(
     type=_directory,
     help="The run's directory; by default lab/SCENARIO, with -virtual behind it in virtual time.",
 )
+@click.option("--leave-out", is_flag=True, help="Leave out what cannot be run here, in place of running nothing.")
 @_engine
 @_short
-def run(scenario: str, out: Path | None, engine: str, short: bool) -> None:
+def run(scenario: str, out: Path | None, engine: str, short: bool, leave_out: bool) -> None:
     """Run SCENARIO: a shipped one's name, or a file (.toml). Stopped before its end, it goes on where it was."""
     from sdp.cli.lab_running import run_scenario
 
-    sys.exit(run_scenario(scenario, out, engine, short=short))
+    sys.exit(run_scenario(scenario, out, engine, short=short, leave_out=leave_out))
 
 
 @lab.command(name="list")

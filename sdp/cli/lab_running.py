@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import attrs
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -47,7 +48,7 @@ class _Shown:
         self.bar.update(self._task, completed=cells, description="done")
 
 
-def run_scenario(given: str, out: Path | None, engine: str, *, short: bool) -> int:
+def run_scenario(given: str, out: Path | None, engine: str, *, short: bool, leave_out: bool = False) -> int:
     """Run a scenario, or what is left of it; returns the exit status."""
     console = Console(stderr=True, highlight=False)
     try:
@@ -55,6 +56,10 @@ def run_scenario(given: str, out: Path | None, engine: str, *, short: bool) -> i
         name = sibling_name(scenario.name) if engine == "virtual" else scenario.name
         directory = RunDirectory(out if out is not None else Path("lab") / name)
         run = Run(scenario=scenario, directory=directory, engine=engine, command=("sdp", *sys.argv[1:]))
+        if leave_out:
+            for each in obstacles(run.left(), engine):
+                say(f"Left out: {each}")
+            run = attrs.evolve(run, leave_out=True)
         left = run.left()
         shown = _Shown(console, len(left))
         with shown.bar:

@@ -77,13 +77,17 @@ class Run:
     command: tuple[str, ...] = ()
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
+    leave_out: bool = False
+    """Whether what cannot be run here is left out, in place of nothing being run."""
+
     def left(self) -> list[Cell]:
         """The cells that are still to be run, in their order. Raises ConfigurationError where what is in the directory
         is another scenario's."""
         self._check_same()
         done = self.directory.finished()
         ordered = in_chance_order(cells_of(self.scenario), self.scenario.plan.seed)
-        return [cell for cell in ordered if cell.number not in done]
+        left = [cell for cell in ordered if cell.number not in done]
+        return [cell for cell in left if not obstacles([cell], self.engine)] if self.leave_out else left
 
     def _check_same(self) -> None:
         if not (self.directory.path / "run.toml").exists():
@@ -98,7 +102,8 @@ class Run:
     def go(self, progress: Progress) -> None:
         """Run what is left. Raises LocalError where something stands in the way, or a cell fails each time."""
         cells = self.left()
-        standing = obstacles(cells, self.engine)
+        wanted = cells_of(self.scenario) if self.leave_out and not self.directory.finished() and not cells else cells
+        standing = obstacles(wanted, self.engine)
         if standing:
             raise LocalError(" ".join(standing))
         self.directory.create()

@@ -13,7 +13,7 @@ from sdp.settings import choice, count, flag, optional, positive, seconds, setti
 
 __all__ = ["FAULTS", "LINKS", "SYSTEMS", "Way"]
 
-SYSTEMS = ("sdp", "icecast", "nginx-rtmp", "nginx-hls", "webrtc")
+SYSTEMS = ("sdp", "icecast", "nginx-rtmp", "nginx-hls", "http-flv", "webrtc")
 """Which program distributes: this project's, or one of those that it is compared to."""
 
 FAULTS = ("none", "kill-distributor", "kill-origin", "kill-relay", "stall", "cut")

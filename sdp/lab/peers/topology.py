@@ -6,6 +6,7 @@ are stands here to be read. They listen on the loopback address, for the time of
 
 from __future__ import annotations
 
+import json
 import os
 from importlib.util import find_spec
 from pathlib import Path
@@ -63,6 +64,19 @@ http {{
 """
 
 
+# It has no setting for the address that it listens on; so the call that it makes is given one.
+_FLV = """
+const {{Server}} = require("net"), listen = Server.prototype.listen;
+Server.prototype.listen = function (port, ...rest) {{ return listen.call(this, port, "127.0.0.1", ...rest); }};
+const Media = require({package});
+new Media({{
+  logType: 1,
+  rtmp: {{port: {rtmp}, chunk_size: 60000, gop_cache: false, ping: 30, ping_timeout: 60}},
+  http: {{port: {http}, allow_origin: "*"}},
+}}).run();
+"""
+
+
 def missing_peer(way: Way) -> str | None:
     """What is to be installed for this way's program, or None."""
     if way.system == "icecast":
@@ -71,7 +85,9 @@ def missing_peer(way: Way) -> str | None:
         return None
     if way.system == "webrtc":
         return None if find_spec("aiortc") is not None else "aiortc is not installed: pip install aiortc."
-    if find_program("nginx") is None or _module() is None:
+    if way.system == "http-flv" and (find_program("node") is None or _media_server() is None):
+        return "Node-Media-Server is not installed: npm install --global node-media-server@2, which needs Node.js."
+    if way.system != "http-flv" and (find_program("nginx") is None or _module() is None):
         return "nginx with its RTMP module is not installed; on Debian: apt-get install nginx-light libnginx-mod-rtmp."
     if find_program("ffmpeg") is None:
         return "ffmpeg, which puts the pictures into RTMP, is not installed; on Debian: apt-get install ffmpeg."
@@ -80,6 +96,13 @@ def missing_peer(way: Way) -> str | None:
 
 def _module() -> str | None:
     return next((each for each in RTMP_MODULES if Path(each).exists()), None)
+
+
+def _media_server() -> Path | None:
+    """Where npm has put Node-Media-Server: for everybody, or where NODE_PATH says."""
+    roots = [*os.environ.get("NODE_PATH", "").split(os.pathsep), "/usr/lib/node_modules", "/usr/local/lib/node_modules"]
+    found = (Path(root) / "node-media-server" for root in roots if root)
+    return next((each for each in found if (each / "package.json").exists()), None)
 
 
 class PeerTopology:
@@ -98,6 +121,8 @@ class PeerTopology:
         elif self.way.system == "webrtc":
             self._call_port = free_port()
             self._spawn("origin", module("sdp.lab.peers.calling"), self._call("camera", "origin-0.csv").text())
+        elif self.way.system == "http-flv":
+            self._flv()
         else:
             self._nginx()
 
@@ -119,6 +144,16 @@ class PeerTopology:
         self._spawn("icecast", [program, "-c", str(self.directory / "icecast.xml")])
         self._send("icecast", port)
         self.url = f"http://127.0.0.1:{port}{MOUNT}"
+
+    def _flv(self) -> None:
+        program, package = find_program("node"), _media_server()
+        if program is None or package is None:
+            raise LocalError("Node-Media-Server is not installed.")
+        rtmp, http = free_port(), free_port()
+        script = _FLV.format(package=json.dumps(str(package)), rtmp=rtmp, http=http)
+        self._spawn("node", [program, "-e", script])
+        self._send("rtmp", rtmp)
+        self.url = f"http://127.0.0.1:{http}{MOUNT}/lab.flv"
 
     def _nginx(self) -> None:
         program, rtmp_module = find_program("nginx"), _module()

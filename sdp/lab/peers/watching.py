@@ -125,7 +125,7 @@ class _Watcher:
         options = {"fflags": "nobuffer", "flags": "low_delay", "probesize": "32768", "analyzeduration": "0"}
         if self._orders.url.startswith("rtmp"):
             options["rtmp_live"] = "live"
-        else:
+        elif self._orders.url.endswith(".m3u8"):
             options["live_start_index"] = "-1"  # the newest segment, in place of the third from the end
         with av.open(self._orders.url, options=options, timeout=(5.0, 2.0)) as container:
             stream = container.streams.video[0]
