@@ -2,7 +2,8 @@
 
 ``python -m tests.system.player_driven URL``: a line on standard input is the name of a key (SDL's, as ``LEFT``).
 Standard output has lines of JSON: the player's statistics, with ``past`` (seconds; 0 where it is live); and for each
-beginning of a flash ``lip_ms``, how much later than the picture the beep was on its way out of the loudspeaker.
+beginning of a flash ``lip_ms``, how much later than the picture the beep was on its way out of the loudspeaker, and
+``late_ms``, how late that picture was by the player's own clock: on a busy machine it may be, and the sound goes on.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 from twisted.internet import stdio
 from twisted.protocols.basic import LineReceiver
 
-from sdp.consumer.player import Shown
+from sdp.consumer.player import Player, Shown
 from sdp.consumer.player_service import PlayerService
 from sdp.consumer.player_settings import PlayerSettings
 from sdp.consumer.screen import WindowShowing
@@ -40,8 +41,9 @@ def say(**what: Any) -> None:
 class Beside:
     """Somebody before the window: sees each picture once it is shown, and hears what the loudspeaker has taken."""
 
-    def __init__(self, screen: Any, loudspeaker: Any, reactor: Any) -> None:
-        self._screen = screen
+    def __init__(self, player: Player, loudspeaker: Any, reactor: Any) -> None:
+        self._player = player
+        self._screen: Any = player.screen
         self._reactor = reactor
         self._loudspeaker = loudspeaker
         self._written = 0
@@ -49,7 +51,8 @@ class Beside:
         """Up to where (in samples) what is loud is the beep that has begun."""
         self._beeps: deque[int] = deque(maxlen=8)
         """Where beeps begin, in samples since the start."""
-        self._flashes: deque[int] = deque(maxlen=8)
+        self._flashes: deque[tuple[int, float]] = deque(maxlen=8)
+        """The same of flashes, and how late in milliseconds each was."""
         self._lit = False
         self._write, self._clear = loudspeaker.write, loudspeaker.clear
         loudspeaker.write, loudspeaker.clear = self.write, self.clear
@@ -88,17 +91,21 @@ class Beside:
         lamp = memoryview(plane)[(pattern._number_top + 3 * scale) * plane.line_size + frame.width - 12 * scale]
         lit = lamp > BLACK_AND_WHITE
         if lit and not self._lit:
-            # Of what it has taken, the last bit is on its way out.
-            self._flashes.append(self._written - self._loudspeaker.queued() // 4 - self._loudspeaker.chunk // 2)
+            assert self._player.listening is not None
+            heard = self._player.listening.position(self._player.clock.monotonic())
+            if heard is not None:
+                # Of what it has taken, the last bit is on its way out.
+                taken = self._written - self._loudspeaker.queued() // 4 - self._loudspeaker.chunk // 2
+                self._flashes.append((taken, (heard - picture.time) / 1000))
         self._lit = lit
         self._tell()
 
     def _tell(self) -> None:
         """A flash and the beep nearest to it, once both are there."""
-        while self._flashes and self._beeps and self._written - self._flashes[0] > SOUND_RATE // 2:
-            flash = self._flashes.popleft()
+        while self._flashes and self._beeps and self._written - self._flashes[0][0] > SOUND_RATE // 2:
+            flash, late = self._flashes.popleft()
             beep = min(self._beeps, key=lambda each: abs(each - flash))
-            say(lip_ms=(beep - flash) * 1000 / SOUND_RATE)
+            say(lip_ms=(beep - flash) * 1000 / SOUND_RATE, late_ms=late)
 
 
 class Keys(LineReceiver):
@@ -140,7 +147,7 @@ def main(url: str) -> None:
         assert isinstance(showing, WindowShowing)
         assert player is not None
         assert player.screen is not None
-        player.screen = Beside(player.screen, showing.loudspeaker, reactor)
+        player.screen = Beside(player, showing.loudspeaker, reactor)
         stdio.StandardIO(Keys(import_sdl()))
 
     reactor.callWhenRunning(begin)
