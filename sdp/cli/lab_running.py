@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
@@ -48,6 +51,16 @@ class _Shown:
         self.bar.update(self._task, completed=cells, description="done")
 
 
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM is what Ctrl-C is: what was started has to be ended."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def run_scenario(given: str, out: Path | None, engine: str, *, short: bool, leave_out: bool = False) -> int:
     """Run a scenario, or what is left of it; returns the exit status."""
     console = Console(stderr=True, highlight=False)
@@ -62,7 +75,7 @@ def run_scenario(given: str, out: Path | None, engine: str, *, short: bool, leav
             run = attrs.evolve(run, leave_out=True)
         left = run.left()
         shown = _Shown(console, len(left))
-        with shown.bar:
+        with shown.bar, _terminated_as_interrupted():
             run.go(shown)
             shown.over(len(left))
     except SDPError as error:

@@ -95,6 +95,8 @@ def _check(way: Way, levels: Mapping[str, str]) -> None:
         raise ConfigurationError(f"{said}: fault kill-relay needs hops of 1 or more.")
     if way.slow and not way.consumers:
         raise ConfigurationError(f"{said}: a share of slow consumers needs consumers.")
+    if way.consumers and way.path == "tls":
+        raise ConfigurationError(f"{said}: light consumers speak no TLS: leave consumers out, or path tls.")
     if way.delivery != "poll" and way.poll_every != attrs.fields(Way).poll_every.default:
         raise ConfigurationError(f"{said}: poll-every means something with delivery poll only.")
     if way.delivery == "stream" and way.connection == "new":

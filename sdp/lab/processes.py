@@ -75,6 +75,13 @@ def eventually(holds: Callable[[], bool], what: str, patience: float, children: 
         time.sleep(0.01)
 
 
+def _ending_with_us() -> list[str]:
+    """What a command begins with where the system has it: whatever ends the laboratory, in whatever way, then ends what
+    it has started (prctl(2), PR_SET_PDEATHSIG)."""
+    program = find_program("setpriv")
+    return [] if program is None else [program, "--pdeathsig", "TERM", "--"]
+
+
 class Child:
     """One process: ``role`` names it in the tables. ``orders`` is the first line of its standard input, which stays
     open where it is given. Raises LocalError where it cannot be started."""
@@ -95,7 +102,7 @@ class Child:
         with self._log.open("ab") as log:
             try:
                 self.process = subprocess.Popen(
-                    self.command,
+                    [*_ending_with_us(), *self.command],
                     cwd=self._directory,
                     env=environment,
                     stdin=subprocess.DEVNULL if self._orders is None else subprocess.PIPE,

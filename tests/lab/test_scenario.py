@@ -102,6 +102,7 @@ CONTRADICTIONS = [
     ('fan-out = ["after-sync"]', "needs store = true"),
     ('fault = ["kill-relay"]', "needs hops"),
     ("slow = [0.5]", "needs consumers"),
+    ('consumers = [1]\npath = ["tls"]', "speak no TLS"),
     ('poll-every = ["1s"]', "delivery poll only"),
     ('connection = ["new"]', "needs a polling delivery"),
     ('system = ["icecast"]\nhops = [1]', "through icecast only pictures"),
