@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -15,6 +16,11 @@ _directory = click.Path(path_type=Path, file_okay=False)
 @click.group()
 def lab() -> None:
     """Measure what an architecture costs, in milliseconds."""
+    missing = [name for name in ("numpy", "polars") if find_spec(name) is None]
+    if missing:
+        raise click.ClickException(
+            f"The laboratory needs {' and '.join(missing)}: python -m pip install 'sdp-streaming[lab]'."
+        )
 
 
 _short = click.option("--short", is_flag=True, help="The scenario's short form: fewer levels, less time.")

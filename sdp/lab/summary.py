@@ -2,7 +2,8 @@
 
 A condition is one level of each factor; its cells are its repeats. Where probes (which decode) and light consumers
 (which do not) watched the same cell, latencies are the probes', and ``delivery`` tells what the light ones waited
-for. Times are microseconds unless a name says otherwise.
+for; in virtual time, which has no decoders, all consumers' latencies are taken together. Times are microseconds
+unless a name says otherwise.
 """
 
 from __future__ import annotations
@@ -164,7 +165,9 @@ def summary_of(rows: pl.DataFrame, processes: pl.DataFrame, events: pl.DataFrame
     """Sum up tables as :class:`~sdp.lab.rows.RunDirectory` reads them."""
     probes = rows.filter(pl.col("kind") == "probe")
     light = rows.filter(pl.col("kind") == "light")
-    if probes.height == 0:
+    if light.height and light["presented"].null_count() < light.height:
+        probes, light = rows, light.clear()  # in virtual time all are alike
+    elif probes.height == 0:
         probes, light = light, probes
     factors = factors_of(rows)
     found = levels_of(rows, factors)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -256,3 +257,10 @@ def test_the_command_says_what_is_no_run(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["lab", "report", str(tmp_path)])
     assert done.exit_code == 2
     assert "no finished cell" in done.stderr
+
+
+def test_a_missing_extra_is_told_with_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sys.modules["sdp.cli.lab"], "find_spec", lambda name: None)  # sdp.cli.lab is the command
+    done = CliRunner().invoke(main, ["lab", "report", str(tmp_path)])
+    assert done.exit_code == 1
+    assert "numpy and polars: python -m pip install 'sdp-streaming[lab]'" in done.stderr

@@ -16,8 +16,10 @@ from zope.interface.verify import verifyObject
 from sdp.errors import LocalError
 from sdp.lab.design import Cell
 from sdp.lab.link import Link, LinkSpec
+from sdp.lab.rows import EVENTS, PROCESSES
 from sdp.lab.run import obstacles
 from sdp.lab.scenario import way_of
+from sdp.lab.summary import summary_of
 from sdp.lab.virtual import run_cell, unable
 from sdp.lab.virtual.pictures import KEY_WEIGHT, Pictures, read_number
 from sdp.lab.virtual.tree import SAMPLED, branches_of
@@ -361,3 +363,13 @@ def test_what_only_virtual_time_has_is_told_to_the_other_engine(levels: dict[str
 def test_a_line_that_is_too_slow_is_told() -> None:
     with pytest.raises(LocalError, match="too slow"):
         run_cell("x", cell(link_rate="1000", bit_rate="200k", rate="5"), 0.1, 0.1)
+
+
+def test_a_report_speaks_of_all_consumers_and_not_of_the_probe_alone() -> None:
+    found = run_cell("x", cell(hops="1", fan="10", consumers="1000000"), 0.2, 0.5)
+    frames = found.rows["frame"].n_unique()
+    summary = summary_of(found.rows, pl.DataFrame(schema=dict(PROCESSES)), pl.DataFrame(schema=dict(EVENTS)), {})
+    [condition] = summary.conditions
+    assert condition.counts.due == frames * 1_000_001
+    assert condition.delivery == ()
+    assert condition.quantiles[3].value == 0

@@ -292,6 +292,9 @@ class VirtualCell:
         weighed = rows.join(weights, on="consumer", how="left", maintain_order="left").with_columns(
             pl.col("weight").fill_null(1)
         )
+        if not self._way.target:  # nobody decodes here, and nobody holds a picture back: a byte's arrival is all
+            arrived = [pl.coalesce(name, "fetched").alias(name) for name in ("decoded", "presented")]
+            weighed = weighed.with_columns(arrived)
         return CellResult(rows=weighed, processes=[], events=[*self._events, *players])
 
     def _told(self) -> Iterator[str]:
