@@ -87,10 +87,10 @@ class Player:
         )
         return found
 
-    def plays(self, pictures: int = 15) -> dict[str, Any]:
-        """Wait until it has painted so many pictures more, near its target."""
-        before = self.until("s.shown !== null")["pictures"]["painted"]
-        return self.until("s.state === 'playing' && s.pictures.painted >= arg", before + pictures)
+    def plays(self, seconds: float = 0.6) -> dict[str, Any]:
+        """Wait until what it shows is so much further in the stream; return the statistics."""
+        before = self.until("s.shown !== null")["shown"]["time"]
+        return self.until("s.shown !== null && s.shown.time >= arg", before + seconds)
 
     def stamp(self) -> dict[str, Any]:
         """What the strip in the picture on the canvas says, with the statistics of the same moment."""

@@ -146,7 +146,7 @@ def live() -> Iterator[Live]:
         _running.append(server)
         stack.callback(_running.remove, server)
         # More than a second, and so a random access point that is not the first one.
-        eventually(lambda: all(server.call("HEAD", f"/{name}").end > 200_000 for name in ("mp4", "mpegts")), "a start")
+        eventually(lambda: all(server.call("HEAD", f"/{name}").end > 100_000 for name in ("mp4", "mpegts")), "a start")
         yield shown
 
 

@@ -70,6 +70,7 @@ export class BufferedPlayer {
     const timer = setInterval(() => this.#steer(), STEER_EVERY);
     try {
       while (!signal.aborted) {
+        await this.#untilWanted(signal);
         try {
           const outcome = await this.#connect(signal, isOver);
           if (outcome !== null) return outcome;
@@ -80,7 +81,6 @@ export class BufferedPlayer {
           this.#anew();
           this.#place.forget();
         }
-        await this.#untilWanted(signal);
       }
       return "stopped";
     } finally {

@@ -53,9 +53,9 @@ export class DirectPlayer {
     const leave = this.#stage.open();
     try {
       while (!signal.aborted) {
+        await this.#untilWanted(signal);
         const outcome = await this.#connect(signal, isOver);
         if (outcome !== null) return outcome;
-        await this.#untilWanted(signal);
       }
       return "stopped";
     } finally {

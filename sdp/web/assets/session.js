@@ -82,6 +82,7 @@ export class Session {
     this.#view.message(null);
     this.#view.show(isDirect ? "canvas" : "video", this.player);
     this.#tell();
+    if (document.hidden) this.player.seen(false);
     return this.player.run(this.#signal, async () => (await this.#ask())?.state === "ended");
   }
 

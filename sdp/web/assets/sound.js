@@ -13,6 +13,7 @@ export class Sound {
   #track;
   #context = null;
   #node = null;
+  #closing = new AbortController();
   #decoder = null;
   #delay = 0; // what decoding takes, in microseconds
   #sent = new Map(); // by time: when a piece went into the decoder
@@ -42,6 +43,10 @@ export class Sound {
       this.told = data;
     };
     this.#node.connect(context.destination);
+    // A browser that lets no page be loud before a person has touched it lets it from then on.
+    for (const kind of ["pointerup", "keydown"]) {
+      document.addEventListener(kind, () => context.resume(), { signal: this.#closing.signal });
+    }
     await context.resume();
   }
 
@@ -117,6 +122,7 @@ export class Sound {
   close() {
     if (this.#decoder !== null && this.#decoder.state !== "closed") this.#decoder.close();
     this.#decoder = this.#node = null;
+    this.#closing.abort();
     this.#context?.close();
     this.#context = null;
   }
