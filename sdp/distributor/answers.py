@@ -17,7 +17,7 @@ from sdp.distributor.conditions import matches, names
 from sdp.distributor.delivery import Delivery, LagLimits, OnHole, OnLag, send_interval
 from sdp.distributor.forms import Form, Parts, Raw, time_lines
 from sdp.distributor.posting import unsatisfied
-from sdp.distributor.reading import Missing, arrival, gone, initialization, join_point, playable
+from sdp.distributor.reading import Missing, arrival, gone, initialization, join_point, playable, written
 from sdp.distributor.streams import Streams
 from sdp.distributor.timeshift import point_at
 from sdp.errors import Refusal
@@ -98,6 +98,7 @@ class Answers:
         if epoch.ended and names(ask.unwanted, epoch):
             exchange.respond(304, self._lines(epoch, live=False))
             return
+        await written(epoch)
         head_only = exchange.request.method == b"HEAD"
         if ask.possessed is not None and not head_only:
             check_possessed(ask.possessed, epoch)

@@ -13,7 +13,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, DeferredLock
 
 from sdp.distributor.asking import missing
-from sdp.distributor.reading import gone, read
+from sdp.distributor.reading import gone, read, written
 from sdp.errors import Refusal
 from sdp.http1.fields import parse_digits
 from sdp.http1.ranges import MAX_LAST
@@ -48,6 +48,7 @@ class Digests:
         start = _number(query, "first", epoch.first_offset)
         end = min(_number(query, "last", epoch.end - 1) + 1, epoch.end)
         self._check(epoch, start, end)
+        await written(epoch)
         turn: Deferred[DeferredLock] = self._turn.acquire()
         await turn
         try:

@@ -26,6 +26,7 @@ __all__ = [
     "read",
     "read_spans",
     "until_changed",
+    "written",
 ]
 
 BLOCK = 64 * 1024
@@ -51,6 +52,14 @@ class Missing(Refusal):
 HOLE_PACE = 1.0
 """How long nothing is asked, in seconds, while a hole is waited for and nobody tells that it is filled: at a relay,
 whose upstream has to be asked."""
+
+
+async def written(epoch: Epoch) -> None:
+    """Wait until what fills holes, and was taken by now, can be read: whoever posted it sees it in the next GET."""
+    recording = cast(Any, epoch.recording)
+    if recording is not None and recording.failure is None and recording.holes != recording.missing:
+        settling: Deferred[None] = recording.settled()
+        await settling
 
 
 async def until_changed(epoch: Epoch, changed: Callable[[float], Awaitable[None]]) -> None:
@@ -101,9 +110,11 @@ async def read(epoch: Epoch, offset: int, limit: int = BLOCK, end: int | None = 
         await settling  # the log has jumped over a hole, and what came before is on its way to the disk
         if offset >= log.start:
             return _from_window(epoch, offset, limit, end)
-    refusal = missing(epoch, offset)
-    if refusal is not None:
-        raise refusal
+    if missing(epoch, offset) is not None:
+        await written(epoch)
+        refusal = missing(epoch, offset)
+        if refusal is not None:
+            raise refusal
     if recording is None or offset >= recording.written:
         raise gone(epoch)
     stop = held_until(epoch.holes, offset, log.start if end is None else min(end, log.start))
