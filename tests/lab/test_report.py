@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import sys
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from sdp.lab.rows import RunDirectory
 from sdp.lab.statistics import Interval
 from sdp.lab.summary import label_of, labels_of, summarize
 from tests.lab.synthetic import FRAME_US, START, write_run
+
+summed = cache(summarize)
+"""A run's summary, made once."""
 
 CROSSED = [{"hops": hops, "delivery": delivery} for hops in ("0", "1", "2") for delivery in ("stream", "poll")]
 
@@ -48,7 +52,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
 
 
 def test_a_summary_says_what_is_true(run: RunDirectory) -> None:
-    summary = summarize(run)
+    summary = summed(run)
     assert summary.end == "decoded"
     assert summary.steps == {"hops": ["0", "1", "2"], "delivery": ["stream", "poll"]}
     assert [each.label for each in summary.conditions[:2]] == ["hops 0 · stream", "hops 0 · poll"]
@@ -71,7 +75,7 @@ def test_a_summary_says_what_is_true(run: RunDirectory) -> None:
 
 
 def test_the_answer_names_what_counts_and_what_was_lost(run: RunDirectory) -> None:
-    told = words.answer(summarize(run))
+    told = words.answer(summed(run))
     assert "newcomers wait at most 41.0 ms" in told
     assert "Frames come as before" in told
     assert re.search(r"What counts most is delivery \(\+\d\d\.\d ms for poll beside stream\), then hops", told)
@@ -100,7 +104,7 @@ class Links(HTMLParser):
 
 
 def test_a_page_is_whole_and_loads_nothing(run: RunDirectory) -> None:
-    page = html_of(summarize(run))
+    page = html_of(summed(run))
     links = Links()
     links.feed(page)
     assert links.loaded == []
@@ -111,7 +115,7 @@ def test_a_page_is_whole_and_loads_nothing(run: RunDirectory) -> None:
 
 
 def test_a_page_has_each_figure_and_shows_texts_as_texts(run: RunDirectory) -> None:
-    summary = summarize(run)
+    summary = summed(run)
     titles = [section.title for section in sections_of(summary)]
     assert titles == [
         "Latency over the factor",
@@ -138,7 +142,7 @@ def test_the_same_rows_make_the_same_report(run: RunDirectory) -> None:
 
 
 def test_markdown_has_a_row_for_each_condition(run: RunDirectory) -> None:
-    text = markdown_of(summarize(run))
+    text = markdown_of(summed(run))
     assert text.count("| hops ") == 6 + 2 + 6  # the numbers, the effects, the recoveries
     assert "10.0 %" in text
 
@@ -169,21 +173,21 @@ def nothing_shown(levels: Any, consumer: int, frame: int, random: Any) -> None:
 
 def test_a_run_in_which_nothing_was_shown_has_a_report_that_says_so(tmp_path: Path) -> None:
     run = write_run(tmp_path, [{"hops": "0"}, {"hops": "1"}], nothing_shown)
-    summary = summarize(run)
+    summary = summed(run)
     assert "360 of 360 frames were never shown" in words.answer(summary)
     assert "never" in html_of(summary)
 
 
 def test_one_condition_needs_no_comparison(tmp_path: Path) -> None:
     run = write_run(tmp_path, [{}], lambda levels, consumer, frame, random: 7_000, repeats=1)
-    summary = summarize(run)
+    summary = summed(run)
     assert words.answer(summary).startswith("Half of the frames take at most 7.00 ms")
     assert html_of(summary)
 
 
 def test_drift_is_told(tmp_path: Path) -> None:
     run = write_run(tmp_path, [{}], lambda levels, consumer, frame, random: 7_000 + 50 * frame, frames=300)
-    assert "drifts by +1.50 ms a second" in words.answer(summarize(run))
+    assert "drifts by +1.50 ms a second" in words.answer(summed(run))
 
 
 def test_no_run_there(tmp_path: Path) -> None:

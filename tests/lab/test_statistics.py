@@ -90,11 +90,11 @@ def test_constant_latency_has_no_width() -> None:
 def test_the_interval_of_a_median_covers_the_truth_about_as_often_as_it_says() -> None:
     random = np.random.default_rng(8)
     covered = 0
-    for _ in range(60):
+    for _ in range(30):
         samples = [Sample.of(random.exponential(1000, 80)) for _ in range(6)]
         [interval] = quantiles(samples, (0.5,), seed=1)
         covered += interval.low <= 1000 * math.log(2) <= interval.high
-    assert 50 <= covered <= 60
+    assert 25 <= covered <= 30
 
 
 def test_repeats_that_differ_widen_the_interval() -> None:

@@ -100,7 +100,7 @@ def test_a_poll_costs_at_most_its_interval_and_a_way_there_and_back() -> None:
 
 
 def test_relays_are_no_more_to_a_poll_than_to_a_stream() -> None:
-    direct, relayed = (course(delivery="long-poll", hops=hops, hop_delay="10ms") for hops in ("0", "2"))
+    direct, relayed = (course(1.0, delivery="long-poll", hops=hops, hop_delay="10ms") for hops in ("0", "2"))
     assert relayed.latency(1.0) - direct.latency(1.0) <= 2 * HOP + FRAME
 
 
