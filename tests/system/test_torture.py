@@ -13,8 +13,8 @@ import pytest
 from tests.system.conftest import Clip
 from tests.system.proxy import Way
 from tests.system.torture.judge import STORE, Copy, Epoch, Extent, add, covers, missing, subtract
+from tests.system.torture.nodes import Source
 from tests.system.torture.run import torture
-from tests.system.torture.scene import Source
 from tests.system.torture.schedule import KINDS, Fault, lines, nodes, schedule, setting
 from tests.system.torture.watch import Announcements, missing_of
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.system.programs import make_clip
+from tests.system.torture.nodes import PATTERN, Source
 from tests.system.torture.run import torture
-from tests.system.torture.scene import PATTERN, Source
 from tests.system.torture.schedule import schedule, setting
 
 __all__ = ["main"]

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.system.proxy import Cut, Way
-from tests.system.torture.scene import Node, RecorderNode, Scene
+from tests.system.torture.nodes import Node, RecorderNode
+from tests.system.torture.scene import Scene
 from tests.system.torture.schedule import Fault
 
 __all__ = ["inflict"]

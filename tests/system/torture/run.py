@@ -8,7 +8,8 @@ from pathlib import Path
 from tests.system.processes import Distributor
 from tests.system.torture.faults import inflict
 from tests.system.torture.judge import STORE, Copy, Epoch, Extent, subtract, whole_of
-from tests.system.torture.scene import Scene, Source, Trouble, copy_of, epoch_of, stored
+from tests.system.torture.nodes import Source, Trouble, epoch_of
+from tests.system.torture.scene import Scene, copy_of, stored
 from tests.system.torture.schedule import Fault, Setting
 from tests.system.torture.watch import missing_of
 
