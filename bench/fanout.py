@@ -24,8 +24,9 @@ from loopback.processes import Unavailable, raise_file_limit, scratch
 from loopback.servers import server_named
 
 PAIR = ("floor", "sdp")
-FORMS = ("floor", "sdp", "sdp-parts", "sdp-store")
-PEERS = ("floor", "sdp", "icecast", "nchan", "twisted.web", "aiohttp")
+FORMS = ("floor", "sdp", "sdp-parts", "sdp-store", "sdp-workers2")
+FEW = ("floor", "sdp", "sdp-open", "icecast", "nchan", "twisted.web", "aiohttp")
+DEPTHS = ("sdp", "sdp-relay1", "sdp-relay2", "sdp-relay3")
 KIB = 1024
 Columns = tuple[tuple[str, str, str], ...]
 
@@ -34,9 +35,12 @@ TABLE: tuple[tuple[Case, tuple[str, ...]], ...] = (
     (Case(1, 2 * KIB, 30), PAIR),
     (Case(1, 256 * KIB, 30), PAIR),
     (Case(100, 2 * KIB, 30), PAIR),
-    (Case(100, 16 * KIB, 30), PEERS),
-    (Case(100, 256 * KIB, 10), PAIR),
-    (Case(1000, 2 * KIB, 30), PAIR),
+    (Case(100, 16 * KIB, 30), FEW),
+    (Case(100, 256 * KIB, 10), ("floor", "sdp", "sdp-store")),
+    (Case(100, 16 * KIB, 30), DEPTHS),
+    (Case(1000, 2 * KIB, 30), ("floor", "sdp", "sdp-store", "sdp-workers2")),
+    (Case(1000, 2 * KIB, 2, 1), PAIR),
+    (Case(1000, 2 * KIB, 2, 1000), PAIR),
     (Case(1000, 16 * KIB, 30), FORMS),
     (Case(1000, 256 * KIB, 1), PAIR),
     (Case(3000, 2 * KIB, 30), PAIR),
@@ -46,8 +50,8 @@ TABLE: tuple[tuple[Case, tuple[str, ...]], ...] = (
 GROWTH: dict[str, tuple[str, tuple[Case, ...]]] = {
     "consumers": ("2 KiB records, 30 a second", tuple(Case(n, 2 * KIB, 30) for n in (1, 10, 100, 300, 1000, 3000))),
     "streams": (
-        "500 consumers in all, 2 KiB records, 4 a second",
-        tuple(Case(500, 2 * KIB, 4, n) for n in (1, 5, 50, 500)),
+        "1000 consumers in all, 2 KiB records, 2 a second",
+        tuple(Case(1000, 2 * KIB, 2, n) for n in (1, 10, 100, 1000)),
     ),
     "size": (
         "300 consumers, 10 records a second; bytes of a record",

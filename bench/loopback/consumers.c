@@ -1,6 +1,9 @@
 /* The consumers of a load, in one process: what consumers.py does, at a third of its cost, so that on a machine with
  * few cores the load takes less from what is measured. Same arguments, same input, same output: see there.
  *
+ * One argument more, "kernel", and a record counts as there when the kernel had its last byte, not when this process
+ * came to read it: so that a load which shares its core with a server does not measure itself.
+ *
  * Linux only. A stamp is looked for in all that is received; its form is stamps.py's.
  */
 #define _GNU_SOURCE
@@ -42,7 +45,7 @@ struct samples {
 static struct sockaddr_in server;
 static struct samples samples;
 static uint64_t received, missed;
-static int answered, lost, refused;
+static int answered, lost, refused, kernel_times;
 static char buffer[RECEIVE + STAMP_SIZE];
 
 static void fail(const char *what)
@@ -115,12 +118,14 @@ static void dial(struct consumer *consumer, int poll, const char *request, int s
         fail("connect");
     if (send(consumer->socket, text, (size_t)length, MSG_NOSIGNAL) != length)
         fail("send");
+    if (kernel_times && setsockopt(consumer->socket, SOL_SOCKET, SO_TIMESTAMPNS, &kernel_times, sizeof kernel_times))
+        fail("SO_TIMESTAMPNS");
     fcntl(consumer->socket, F_SETFL, O_NONBLOCK);
     if (epoll_ctl(poll, EPOLL_CTL_ADD, consumer->socket, &event))
         fail("epoll_ctl");
 }
 
-static void find(struct consumer *consumer, char *data, size_t size)
+static void find(struct consumer *consumer, char *data, size_t size, uint64_t arrived)
 {
     char *end = data + size, *after = data, *at;
 
@@ -132,17 +137,40 @@ static void find(struct consumer *consumer, char *data, size_t size)
             missed += number - consumer->last - 1;
         consumer->last = number;
         consumer->has_last = 1;
-        note(be64toh(numbers[1]), now());
+        note(be64toh(numbers[1]), arrived ? arrived : now());
         after = at + STAMP_SIZE;
     }
     consumer->rest = end - after < STAMP_SIZE - 1 ? (int)(end - after) : STAMP_SIZE - 1;
     memcpy(consumer->kept, end - consumer->rest, (size_t)consumer->rest);
 }
 
+/* As recv(), with the time (this program's) at which the kernel had the last of these bytes; 0 where it does not say. */
+static ssize_t receive_timed(int from, char *into, size_t room, uint64_t *arrived)
+{
+    char control[CMSG_SPACE(sizeof(struct timespec))];
+    struct iovec part = {.iov_base = into, .iov_len = room};
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    ssize_t size = recvmsg(from, &message, 0);
+    struct timespec today;
+
+    for (struct cmsghdr *at = size > 0 ? CMSG_FIRSTHDR(&message) : NULL; at; at = CMSG_NXTHDR(&message, at)) {
+        if (at->cmsg_level != SOL_SOCKET || at->cmsg_type != SCM_TIMESTAMPNS)
+            continue;
+        struct timespec had;
+        memcpy(&had, CMSG_DATA(at), sizeof had);
+        clock_gettime(CLOCK_REALTIME, &today);
+        *arrived = now() - (uint64_t)((today.tv_sec - had.tv_sec) * 1000000000ll + today.tv_nsec - had.tv_nsec);
+    }
+    return size;
+}
+
 static void receive(struct consumer *consumer, int poll)
 {
+    uint64_t arrived = 0;
     memcpy(buffer, consumer->kept, (size_t)consumer->rest);
-    ssize_t size = recv(consumer->socket, buffer + consumer->rest, RECEIVE, 0);
+    ssize_t size = kernel_times ? receive_timed(consumer->socket, buffer + consumer->rest, RECEIVE, &arrived)
+                                : recv(consumer->socket, buffer + consumer->rest, RECEIVE, 0);
     if (size < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (size <= 0) {
@@ -158,7 +186,7 @@ static void receive(struct consumer *consumer, int poll)
         answered++;
         refused += size < 10 || buffer[9] != '2';
     }
-    find(consumer, buffer, (size_t)consumer->rest + (size_t)size);
+    find(consumer, buffer, (size_t)consumer->rest + (size_t)size, arrived);
 }
 
 /* Read from whoever has something. Returns whether standard input has. */
@@ -181,12 +209,13 @@ int main(int argc, char **argv)
     static char request[8192];
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
 
-    if (argc != 8) {
-        fputs("consumers HOST PORT FILE COUNT STREAMS BATCH SECONDS\n", stderr);
+    if (argc != 8 && argc != 9) {
+        fputs("consumers HOST PORT FILE COUNT STREAMS BATCH SECONDS [kernel]\n", stderr);
         return 2;
     }
     int count = atoi(argv[4]), streams = atoi(argv[5]), batch = atoi(argv[6]);
     double limit = atof(argv[7]);
+    kernel_times = argc == 9;
     server.sin_family = AF_INET;
     server.sin_port = htons((uint16_t)atoi(argv[2]));
     inet_pton(AF_INET, argv[1], &server.sin_addr);

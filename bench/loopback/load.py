@@ -19,7 +19,17 @@ from .processes import BENCH, HOST, Process, Unavailable, compiled, environment
 from .servers import FanoutServer
 from .stamps import Samples
 
-__all__ = ["Case", "Consumers", "Loader", "Publisher", "apart", "measure", "measure_joining", "measure_silence"]
+__all__ = [
+    "Case",
+    "Consumers",
+    "Loader",
+    "Publisher",
+    "apart",
+    "measure",
+    "measure_joining",
+    "measure_silence",
+    "published",
+]
 
 _BATCH = 32
 """How many consumers dial in each turn of the consumers' loop."""
@@ -50,7 +60,7 @@ class Case(NamedTuple):
 @dataclass(frozen=True)
 class Loader:
     """How loads are made: in C or in Python, with files in ``directory``; all their processes on one ``core``, if it
-    is given."""
+    is given, and with the kernel's word for when bytes were there."""
 
     directory: Path
     native: bool
@@ -121,6 +131,8 @@ class Consumers:
                 file = directory / f"received{share}"
                 part = count // shares + (share < count % shares)
                 words = [*loader.program, HOST, port, file, part, streams, _BATCH, limit]
+                if loader.core is not None and loader.native:
+                    words.append("kernel")
                 process = Process(
                     list(map(str, words)), piped=True, output=directory / "consumers.log", env=environment(BENCH)
                 )
@@ -161,7 +173,7 @@ def _tell_head(process: Process, head: tuple[str, ...]) -> None:
 
 
 @contextmanager
-def _published(server: FanoutServer, case: Case, loader: Loader) -> Iterator[tuple[Process, int, Publisher, Path]]:
+def published(server: FanoutServer, case: Case, loader: Loader) -> Iterator[tuple[Process, int, Publisher, Path]]:
     """A server in a directory of its own, with a publisher that has begun. Both end with the context."""
     number = sum(1 for _ in loader.directory.iterdir())
     directory = loader.directory / f"{number}-{server.name}"
@@ -195,7 +207,7 @@ def measure(
 
     ``moments_of`` is asked, with the server's directory, for moments (monotonic nanoseconds): what was sent within
     ``near`` nanoseconds of one has a p99 of its own, and so has all else."""
-    with _published(server, case, loader) as (process, port, publisher, directory), ExitStack() as ending:
+    with published(server, case, loader) as (process, port, publisher, directory), ExitStack() as ending:
         before, before_at = process.resident(), time.monotonic()
         consumers = Consumers(server, port, case.consumers, case.streams, loader, directory, join_limit)
         ending.callback(consumers.stop)
@@ -205,10 +217,10 @@ def measure(
         time.sleep(_SETTLE)
         start = time.monotonic_ns()
         cpu = process.cpu_seconds(), consumers.cpu_seconds(), publisher.process.cpu_seconds()
-        each = process.cpu_of_each()
+        at_first = process.cpu_of_each()
         time.sleep(seconds)
         end = time.monotonic_ns()
-        shares = [spent - each.get(pid, 0.0) for pid, spent in process.cpu_of_each().items()]
+        shares = [spent - at_first.get(pid, 0.0) for pid, spent in process.cpu_of_each().items()]
         spent = process.cpu_seconds(), consumers.cpu_seconds(), publisher.process.cpu_seconds()
         time.sleep(_GRACE)
         sent = publisher.finish()
@@ -216,9 +228,9 @@ def measure(
         moments = [] if moments_of is None else [at for at in moments_of(directory) if start - near <= at < end + near]
     window = (end - start) / 1e9
     used = [(after - earlier) / window * 100 for after, earlier in zip(spent, cpu, strict=True)]
-    published = sum(1 for at in sent if start <= at < end)
+    posted = sum(1 for at in sent if start <= at < end)
     delays = sorted(delay for one in samples for delay in one.delays(start, end))
-    wanted = published * consumers.joined / case.streams
+    wanted = posted * consumers.joined / case.streams
     return {
         "server": server.name,
         "case": case.text,
@@ -233,7 +245,7 @@ def measure(
         "joined": consumers.joined,
         "joins": consumers.joined / consumers.seconds if consumers.seconds else None,
         "memory": held / 1024 / consumers.joined if consumers.joined >= _MEMORY_FROM else None,
-        "pace": published / (case.rate * case.streams * window) * 100,
+        "pace": posted / (case.rate * case.streams * window) * 100,
         "delivered": len(delays) / wanted * 100 if wanted else None,
         "missed": consumers.missed,
         "lost": consumers.lost,
@@ -267,7 +279,7 @@ def measure_joining(
 ) -> dict[str, float | str | None]:
     """Let ``newcomers`` join all at once where ``live`` consumers stand, and return how long it took and what those
     noticed: percentiles (ms) of their deliveries before, and while the others joined."""
-    with _published(server, live, loader) as (_, port, publisher, directory), ExitStack() as ending:
+    with published(server, live, loader) as (_, port, publisher, directory), ExitStack() as ending:
         standing = Consumers(server, port, live.consumers, live.streams, loader, directory, join_limit)
         ending.callback(standing.stop)
         time.sleep(_SETTLE)
@@ -306,7 +318,7 @@ def measure_silence(
     """Let ``silent`` consumers ask, and then read nothing, where ``live`` ones stand. Return what each of them costs
     (KiB of the server's resident size; what the kernel keeps for its socket is not in it), and percentiles (ms) of
     the others' deliveries before, and in the ``seconds`` in which the silent ones' sockets fill."""
-    with _published(server, live, loader) as (process, port, publisher, directory), ExitStack() as ending:
+    with published(server, live, loader) as (process, port, publisher, directory), ExitStack() as ending:
         standing = Consumers(server, port, live.consumers, live.streams, loader, directory, join_limit)
         ending.callback(standing.stop)
         time.sleep(_SETTLE)

@@ -143,6 +143,19 @@ class Distributor(FanoutServer):
         return twistd("sdp-distributor", "--listen", listen, "--store", store, *self._options)
 
 
+class Chain(Distributor):
+    """A Distributor, and ``depth`` relays behind each other: published and read at the last of them."""
+
+    def __init__(self, depth: int) -> None:
+        super().__init__()
+        self.name = f"sdp-relay{depth}"
+        self._depth = depth
+        self.environment = environment(BENCH)
+
+    def command(self, port: int, directory: Path) -> Sequence[str | Path]:
+        return [sys.executable, "-m", "loopback.chain", str(port), str(self._depth)]
+
+
 class Icecast(FanoutServer):
     """Icecast 2: what many use to fan out live audio and video over HTTP."""
 
@@ -207,12 +220,15 @@ def server_named(name: str, options: Sequence[str]) -> FanoutServer:
         return peers[name]()
     if name in SPREADERS:
         return Spreader(name)
+    relays = re.fullmatch("sdp-relay([1-9])", name)
+    if relays is not None:
+        return Chain(int(relays[1]))
     word, *features = name.split("-")
     workers = [int(each.removeprefix("workers")) for each in features if re.fullmatch("workers[0-9]", each)]
     rest = [each for each in features if not each.startswith("workers")]
     fits = {"parts", "store", "open"}.issuperset(rest) and len(set(rest)) == len(rest)
     if word != "sdp" or not fits or len(rest) + len(workers) < len(features) or len(workers) > 1:
-        known = ["floor", "sdp with any of -parts -store -open -workersN", "icecast", "nchan", *SPREADERS]
+        known = ["floor", "sdp with any of -parts -store -open -workersN", "sdp-relayN", "icecast", "nchan", *SPREADERS]
         raise ValueError(f"{name!r} is none of {', '.join(known)}")
     return Distributor(
         store="store" in rest,

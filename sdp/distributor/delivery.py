@@ -22,6 +22,11 @@ from sdp.stream.holes import Interval
 __all__ = ["Delivery", "LagLimits", "OnHole", "OnLag", "send_interval"]
 
 
+SLOW_BLOCK = 8 * 1024
+"""How many bytes a consumer that could not take all of what it was sent before is sent at a time: what it costs while
+it takes nothing. Parts are longer, since each says where it belongs."""
+
+
 class OnLag(Enum):
     """What happens to a live answer whose lag passes the limit."""
 
@@ -87,6 +92,7 @@ class Delivery:
         self._on_hole = on_hole
         self._lossless = lossless
         self._changed = changed
+        self._held_up = False
         self._limits = limits
         self._now = now
         self._sent_initialization = sent_initialization
@@ -116,6 +122,8 @@ class Delivery:
             stop = await self._keep_up(available)
             if stop == self.offset:
                 return False
+            if self._held_up and not self.form.tells_offsets:
+                stop = min(stop, self.offset + SLOW_BLOCK)
             try:
                 block, self.offset = await self.form.encode_from(self.epoch, self.offset, stop)
             except Missing as hole:
@@ -131,6 +139,7 @@ class Delivery:
         elif self._backfill:
             await self._go_back(self._backfill)
         else:
+            self._held_up = False
             await self._fanout.stand(self, self.form)
         return True
 
@@ -172,6 +181,7 @@ class Delivery:
 
     async def _write(self, data: bytes) -> None:
         if not self.outflow.write(data):
+            self._held_up = True
             await self.outflow.drained()
 
     async def _keep_up(self, available: int) -> int:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 
-from sdp.distributor.delivery import Delivery, LagLimits, OnLag, send_interval
+from sdp.distributor.delivery import SLOW_BLOCK, Delivery, LagLimits, OnLag, send_interval
 from sdp.distributor.fanout import Counters, Fanout
 from sdp.distributor.forms import Parts, Raw
 from sdp.distributor.reading import BLOCK
@@ -80,6 +80,20 @@ def test_it_catches_up_stands_and_ends():
     assert live.ended
     assert live.result == [None]
     assert live.fanout.counters.jumps == 0
+
+
+def test_who_could_not_take_all_is_given_less_at_a_time():
+    """What waits for a consumer that takes nothing is its own: it costs no more than that."""
+    epoch = marked(b"K" + b"1" * (3 * BLOCK))
+    live = Live(epoch, room=100).run()
+    assert len(live.outflow.rest) == BLOCK - 100
+    live.outflow.open(BLOCK)
+    assert len(live.outflow.rest) == SLOW_BLOCK - 100
+    live.outflow.open()
+    assert live.outflow.taken == epoch.log.read(0)[0]
+    run = b"f" + b"5" * BLOCK
+    epoch.append(run, 0)
+    assert live.outflow.sends[-1] == run
 
 
 def test_parts_end_with_their_closing_delimiter():
