@@ -31,7 +31,7 @@ from loopback.processes import HOST, ROOT, Process, Unavailable, free_port, scra
 
 sys.path.insert(0, str(ROOT))
 
-WARM_UP = 3.0
+WARM_UP = 5.0
 """Seconds at the beginning that do not count: joining, a decoder's first pictures, and what the playout learns."""
 _LIMIT = 60_000
 _STEPS = ("arrived", "decoded", "drawn", "painted")

@@ -18,6 +18,9 @@ const MOST_FAILURES = 3; // of splitter or decoder, without a second of playback
 const OVERHEAD = 30_000; // microseconds that have to be buffered, or else a video element stalls
 const NEAR = 0.05; // seconds from the end of what is buffered where a seek is safe
 const OFF = 0.15; // seconds from where it should begin that are worth a seek
+// Milliseconds between two seeks: on a busy machine one takes longer than it gains, and the next would follow at once.
+const SEEK_EVERY = 2000;
+const SEEK_EVERY_STARTING = 400; // which itself lasts for two seconds at most
 const AHEAD = 10; // seconds of what is past that are read ahead
 const GONE = 410;
 
@@ -49,6 +52,7 @@ export class BufferedPlayer {
   #isPaused = false; // by a person, not by a browser that wants to be asked first
   #hasSound = false;
   #unseeked = true; // nothing has been played since it began, or was sent elsewhere
+  #sought = -Infinity; // when it was last sent elsewhere
   #before = { stalls: 0, skips: 0 };
 
   /** As DirectPlayer, but with a video element. */
@@ -211,8 +215,10 @@ export class BufferedPlayer {
     if (decision.position === null) return;
     const [from, to] = ranges.at(-1);
     const wanted = Math.max(from, Math.min(decision.position / 1e6, to - NEAR));
-    const isOff = decision.state === "starting" && Math.abs(wanted - video.currentTime) > OFF;
-    if (this.#unseeked || !inside || isOff || decision.skip !== null) this.#seekTo(wanted);
+    const isStarting = decision.state === "starting";
+    const isOff = isStarting ? Math.abs(wanted - video.currentTime) > OFF : decision.skip !== null;
+    const isWorthIt = isOff && performance.now() - this.#sought >= (isStarting ? SEEK_EVERY_STARTING : SEEK_EVERY);
+    if (this.#unseeked || !inside || isWorthIt) this.#seekTo(wanted);
     const rate = Math.round(decision.rate * 200) / 200;
     if (video.playbackRate !== rate) video.playbackRate = rate;
     if (video.currentTime - from > 1) this.#failures = 0;
@@ -220,6 +226,7 @@ export class BufferedPlayer {
 
   #seekTo(time) {
     this.#unseeked = false;
+    this.#sought = performance.now();
     this.#video.currentTime = time;
   }
 
