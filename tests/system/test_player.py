@@ -238,7 +238,7 @@ def test_lips_and_keys(live: Live, run: Run, tmp_path: Path) -> None:
 
     told = player.plays()
     press("s")
-    eventually(together, "lips that move with the sound", PATIENCE)
+    eventually(together, "lips that move with the sound", 2 * PATIENCE)
     press("LEFT")
     player.until("the past", lambda told: told["past"] > 2 and told["state"] == "playing")
     press("END")
