@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.system import processes
 from tests.system.processes import Process, eventually, twistd
 
 pytestmark = pytest.mark.system
@@ -22,6 +23,15 @@ pytest.importorskip("av", reason="the Origin needs PyAV")
 SMALL = ("--size", "160x120", "--rate", "30")
 SOME = 20_000
 """Bytes of the test pattern: half a second, some random access point among them."""
+
+
+PATIENCE = 120.0
+"""How long anything here may take, in seconds: programs start one after the other, and the machine may be busy."""
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "LIMIT", PATIENCE)
 
 
 @pytest.fixture
@@ -100,7 +110,7 @@ def test_a_stand_by_takes_over_and_who_was_thought_dead_leaves(start, name, run,
     finally:
         first.process.send_signal(signal.SIGCONT)
     assert server.describe(name)["epoch"] != epoch
-    assert first.wait() == 1
+    assert first.wait(PATIENCE) == 1
     assert any("has taken this stream over" in line for line in first.lines)
     grows(tmp_path / "distributor")
     assert first.faults() == second.faults() == []
@@ -162,6 +172,6 @@ def test_a_copy_is_whole_over_all_of_it(start, name, run, tmp_path):
     posting.wait()
     [recorded] = epochs(here)
     server.finish(name, len(recorded))
-    assert copying.wait() == 0, copying.lines
+    assert copying.wait(PATIENCE) == 0, copying.lines
     assert sha256(copy.read_bytes()).digest() == sha256(recorded).digest() == sha256(server.log_of(name)).digest()
     assert posting.faults() == copying.faults() == []
