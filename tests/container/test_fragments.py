@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import cast
 
@@ -81,6 +83,15 @@ def encoded_sound(encoder: str, track_id: int) -> tuple[bytes, list[Sample]]:
 def video_track(encoder: str, extradata: bytes) -> Track:
     codec = VIDEO[encoder][0]
     return Track(id=1, kind="video", codec=codec, timescale=15360, extradata=extradata, width=64, height=48)
+
+
+@pytest.fixture(autouse=True)
+def no_real_time() -> Iterator[None]:
+    """SVT-AV1, run by root, puts the thread that opens it before all others of the machine (SCHED_FIFO) and leaves it
+    there: whatever this process started afterwards would stand before all others as well."""
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    yield
+    os.sched_setscheduler(0, *before)
 
 
 @pytest.mark.parametrize("encoder", VIDEO)
