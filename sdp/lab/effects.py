@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import attrs
 import numpy as np
@@ -120,6 +120,10 @@ def interactions(points: Sequence[Point], steps: Mapping[str, Sequence[Level]] |
     return found
 
 
+ALIKE: Final = 1e-9
+"""Cells that differ by less than this part of their size are alike: what is left is the arithmetic's own."""
+
+
 def shares_of_variance(points: Sequence[Point]) -> dict[tuple[str, ...], float] | None:
     """Return which part of the cells' variance each factor, and each pair of factors, accounts for; the rest is ().
 
@@ -133,9 +137,11 @@ def shares_of_variance(points: Sequence[Point]) -> dict[tuple[str, ...], float] 
     grid = np.empty(shape)
     for point in points:
         grid[tuple(levels.index(point.levels[factor]) for factor, levels in steps.items())] = point.value
-    total = float(((grid - grid.mean()) ** 2).sum()) if np.isfinite(grid).all() else 0.0
-    if total == 0:
+    size = np.abs(grid).max()
+    if not np.isfinite(size) or np.ptp(grid) <= ALIKE * size:
         return None
+    grid /= size  # shares have no unit, and squares of tiny numbers would vanish
+    total = float(((grid - grid.mean()) ** 2).sum())
     axes = range(len(shape))
     mains = {axis: _marginal(grid, (axis,)) - grid.mean() for axis in axes}
     names = list(steps)

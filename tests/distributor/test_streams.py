@@ -7,6 +7,7 @@ from twisted.logger import LogEvent, Logger
 
 from sdp.distributor.fanout import SLICE_CONSUMERS
 from sdp.distributor.forms import Raw
+from sdp.distributor.resumption import Resumption
 from sdp.errors import StorageError
 
 from .disk import Disk
@@ -287,11 +288,11 @@ class TestState:
 
 
 class TestDiskFails:
-    def test_it_is_logged_and_the_stream_goes_on(self):
+    def test_it_is_logged_and_the_stream_goes_on(self, monkeypatch):
         disk = Disk(prompt=False)
         house = House(disk, memory=600)
         told: list[LogEvent] = []
-        house.streams.log = Logger(observer=told.append)  # type: ignore[arg-type]  # any callable observes
+        monkeypatch.setattr(Resumption, "log", Logger(observer=told.append))  # type: ignore[arg-type]  # any callable
         peer = house.posted(b"hello")
         disk.kept[0].fail("No space is left.")
         assert [event["detail"] for event in told if "detail" in event] == ["No space is left."]

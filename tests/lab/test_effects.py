@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sdp.lab.effects import Point, interactions, main_effects, shares_of_variance, steps_of
@@ -94,6 +94,7 @@ def test_shares_of_variance_sum_to_one_and_name_the_cause() -> None:
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=6, max_size=6))
+@example([26215.323820094767] * 6)
 def test_shares_of_variance_are_shares(values: list[float]) -> None:
     table = dict(zip(itertools.product(HOPS, DELIVERIES), values, strict=True))
     found = shares_of_variance(points(lambda hops, delivery: table[hops, delivery]))

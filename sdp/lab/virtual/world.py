@@ -47,7 +47,13 @@ class _Call:
 
     def cancel(self) -> None:
         self._check()
-        self._state = "cancelled"
+        if self._state == "waiting":
+            self._state = "cancelled"
+            self.work = _nothing
+
+    def forsake(self) -> None:
+        """It never happens, and whoever meant to do it is not told: cancelled once more, it is as if it waited."""
+        self._state = "forsaken"
         self.work = _nothing
 
     def reset(self, secondsFromNow: float) -> None:
@@ -261,6 +267,6 @@ class Place:
         calls, self._calls = self._calls, []
         for call in calls:
             if call.active():
-                call.cancel()
+                call.forsake()
         for ends in self.connections:
             ends.forsake(self)
