@@ -79,10 +79,12 @@ async def point_at(epoch: Epoch, time: int, before: int | None = None) -> Record
     found = log.random_access_at(time, last)
     if found is not None and found.offset >= first:
         return found
+    held = (each for each in log.records if first <= each.offset <= last)
+    # Found before the disk is asked: what it writes meanwhile may leave the memory, and stays where it is in the log.
+    earliest = next((each for each in held if each.flags & Flag.RANDOM_ACCESS), None)
     if recording is not None and recording.written > recording.start and last >= recording.start:
         reading: Deferred[Record | None] = recording.random_access_at(time, last)
         found = await reading
         if found is not None:
             return found
-    held = (each for each in log.records if first <= each.offset <= last)
-    return next((each for each in held if each.flags & Flag.RANDOM_ACCESS), None)
+    return earliest

@@ -15,8 +15,9 @@ from sdp.distributor.timeshift import format_time, parse_time, point_at
 from sdp.errors import ProtocolError
 from tests.net.peer import head
 
-from .disk import Disk
+from .disk import Disk, Kept
 from .house import START, House, content_range
+from .marked import marked
 from .network import Network, Node, Viewer
 from .tap import fired
 from .test_answers import again, movie
@@ -256,3 +257,18 @@ def test_through_a_relay() -> None:
             assert answer.headers.get(b"capture-time") == b"%d" % (NOW + number * SECOND)
     finally:
         network.close_all()
+
+
+def test_what_the_disk_writes_while_it_is_asked_may_leave_the_memory() -> None:
+    disk = Disk(prompt=False)
+    disk.slow = True
+    kept = Kept(disk)
+    epoch = marked(b"I1", b"K2", b"f3", b"K4", window=0, recording=kept, at=10)
+    kept.written = 2
+    written, kept.index = kept.index, kept.index[:1]
+    found = fired(Deferred.fromCoroutine(point_at(epoch, 5)))
+    kept.written = kept.end
+    epoch.stored()
+    assert epoch.log.start == epoch.end
+    disk.turn()
+    assert found == [written[1]]
